@@ -1,0 +1,309 @@
+"""The application object: what user code builds, and its way into everything else."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack
+
+from qd.app.connection import Connection
+from qd.app.handle import TaskHandle, declare
+from qd.app.schedules import Declared, from_settings
+from qd.config.load import from_mapping, load
+from qd.config.model import Settings
+from qd.errors import UsageError
+from qd.handlers.context import Context
+from qd.handlers.handler import Handler, RetryDelay, make_handler
+from qd.handlers.middleware import Middleware
+from qd.handlers.options import NO_OPTIONS, OptionKeywords, TaskOptions
+from qd.handlers.routing import Router
+from qd.policy.cron import parse as parse_spec
+from qd.policy.retry import RetryPolicy
+
+if TYPE_CHECKING:
+    from qd.app.embedded import EmbeddedWorker
+    from qd.client.builder import TaskBuilder
+    from qd.client.client import Client
+    from qd.inspector.inspector import Inspector
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Lifespan = Callable[[], AbstractAsyncContextManager[Any]]
+Hook = Callable[[], Any]
+OnError = Callable[[Context | None, BaseException], None]
+
+
+class App:
+    """
+    Handlers, schedules and hooks of one application.
+
+    *config*: settings as a mapping, any object that has them as attributes, or `Settings`; without
+    it, the configuration is found as the command line finds it. Under `qd worker` the command
+    line's configuration wins.
+    """
+
+    def __init__(self, name: str = "qd", *, config: Any = None) -> None:
+        self.name = name
+        self.router = Router()
+        self.middlewares: list[Middleware] = []
+        self.aggregators: list[tuple[str, Callable[..., Any]]] = []
+        self.startup_hooks: list[Hook] = []
+        self.shutdown_hooks: list[Hook] = []
+        self.lifespan_hook: Lifespan | None = None
+        self.error_hook: OnError | None = None
+        self.failure_test: Callable[[BaseException], bool] | None = None
+        self._declared: dict[str, Declared] = {}
+        self._config = config
+        self._settings: Settings | None = None
+        self._connection: Connection | None = None
+        self._client: Client | None = None
+        self._embedded: EmbeddedWorker | None = None
+
+    @classmethod
+    def from_config(cls, path: str | None = None, *, name: str = "qd") -> App:
+        """
+        Return an application with the configuration of a file (or the one that is found).
+
+        Raises:
+            ConfigError: All problems of the configuration, each with its place.
+        """
+        found = load(path, env=os.environ, cwd=Path.cwd())
+        return cls(name, config=found.settings)
+
+    @property
+    def settings(self) -> Settings:
+        if self._settings is None:
+            if self._config is None:
+                self._settings = load(env=os.environ, cwd=Path.cwd()).settings
+            else:
+                self._settings = from_mapping(self._config)
+        return self._settings
+
+    def configure(self, settings: Settings) -> None:
+        """Use these settings from now on; open connections are closed."""
+        self.close()
+        self._settings = settings
+
+    # --- what user code declares ---
+
+    def task(
+        self,
+        task_type: str,
+        *,
+        retry: RetryPolicy | RetryDelay | None = None,
+        **options: Unpack[OptionKeywords],
+    ) -> Callable[[Callable[P, R]], TaskHandle[P, R]]:
+        """
+        Make a function the handler of *task_type* (and of types that begin with it).
+
+        *options* hold for tasks of this type unless the enqueue says otherwise; *retry* replaces
+        the retry rule.
+
+        Raises:
+            UsageError: The type has a handler, an option is wrong, or the signature cannot be served.
+        """
+        own = TaskOptions.of(**options)
+
+        def decorate(function: Callable[P, R]) -> TaskHandle[P, R]:
+            handler = make_handler(task_type, function, options=own, retry=retry)
+            self.router.add(handler)
+            return declare(self, handler, function)
+
+        return decorate
+
+    def register_handler(
+        self,
+        pattern: str,
+        target: Any,
+        *,
+        retry: RetryPolicy | RetryDelay | None = None,
+        **options: Unpack[OptionKeywords],
+    ) -> Handler:
+        """
+        Register a function, or an object with `process_task(ctx, task)`, for a type or prefix.
+
+        As in asynq's mux, the exact type wins, then the longest pattern that is a prefix.
+        """
+        handler = make_handler(pattern, target, options=TaskOptions.of(**options), retry=retry)
+        self.router.add(handler)
+        return handler
+
+    def schedule(
+        self,
+        spec: str,
+        *,
+        name: str | None = None,
+        payload: Any = None,
+        timezone: str | None = None,
+        missed: str = "skip",
+        overlap: str = "allow",
+        **options: Unpack[OptionKeywords],
+    ) -> Callable[[Any], Any]:
+        """
+        Enqueue a task by the clock: five cron fields, `@daily` and friends, or `@every 1h`.
+
+        Decorates a plain function (which becomes a task named `module.function`), or what
+        `@app.task` gave back.
+
+        Raises:
+            UsageError: The spec cannot be read, or the name is taken.
+        """
+        try:
+            parse_spec(spec, timezone=timezone or "UTC")
+        except ValueError as error:
+            raise UsageError(f"schedule {spec!r}: {error}") from error
+        own = TaskOptions.of(**options)
+
+        def decorate(target: Any) -> Any:
+            handle = target
+            if not isinstance(target, TaskHandle):
+                handle = self.task(f"{target.__module__}.{target.__name__}")(target)
+            entry = name or handle.type
+            if entry in self._declared:
+                raise UsageError(
+                    f"two schedules are named {entry!r}", hint="Give one of them name=..."
+                )
+            self._declared[entry] = Declared(
+                entry, spec, handle.type, payload, own, timezone, missed, overlap
+            )
+            return handle
+
+        return decorate
+
+    def aggregator(self, pattern: str) -> Callable[[Callable[..., R]], Callable[..., R]]:
+        """
+        Make a function merge the tasks of groups whose name fits *pattern* (`*` and `?`).
+
+        It gets the group's name and a list of tasks, and returns what to enqueue: (type, payload),
+        or (type, payload, options).
+        """
+
+        def decorate(function: Callable[..., R]) -> Callable[..., R]:
+            self.aggregators.append((pattern, function))
+            return function
+
+        return decorate
+
+    def middleware(self, function: Middleware) -> Middleware:
+        """Run every handler inside of *function*; the first one registered is the outermost."""
+        self.middlewares.append(function)
+        return function
+
+    def lifespan(self, function: Callable[[], AsyncIterator[Any]]) -> Callable[[], Any]:
+        """
+        Open what handlers need once per worker process, and close it at the end.
+
+        An async generator that yields once, a mapping if it likes: handlers find it as `ctx.state`.
+        """
+        from contextlib import asynccontextmanager
+
+        self.lifespan_hook = asynccontextmanager(function)
+        return function
+
+    def on_startup(self, function: Hook) -> Hook:
+        """Call *function* (or await it) in each worker process before its first task."""
+        self.startup_hooks.append(function)
+        return function
+
+    def on_shutdown(self, function: Hook) -> Hook:
+        """Call *function* (or await it) in each worker process after its last task."""
+        self.shutdown_hooks.append(function)
+        return function
+
+    def on_error(self, function: OnError) -> OnError:
+        """Call *function(ctx, error)* for every failed run, before the task is retried or archived."""
+        self.error_hook = function
+        return function
+
+    def is_failure(self, function: Callable[[BaseException], bool]) -> Callable[..., bool]:
+        """Ask *function(error)* whether an error counts; False: no retry is used up."""
+        self.failure_test = function
+        return function
+
+    # --- ways in ---
+
+    @property
+    def connection(self) -> Connection:
+        if self._connection is None:
+            self._connection = Connection(self.settings)
+        return self._connection
+
+    @property
+    def client(self) -> Client:
+        """The client of this application; made on first use, shared by all threads."""
+        if self._client is None:
+            from qd.app.client import make_client
+
+            self._client = make_client(
+                self.settings, self.connection, options_of=self.options_of_type
+            )
+        return self._client
+
+    def options_of_type(self, task_type: str) -> TaskOptions:
+        """What the YAML's `tasks:` and the decorator say of a task type; the YAML wins."""
+        handler = self.router.find(task_type)
+        declared = handler.options if handler is not None else NO_OPTIONS
+        overrides = self.settings.tasks.get(task_type)
+        if overrides is None:
+            return declared
+        return TaskOptions(
+            queue=overrides.queue,
+            max_retry=overrides.max_retry,
+            timeout=overrides.timeout,
+            retention=overrides.retention,
+        ).over(declared)
+
+    @property
+    def schedules(self) -> list[Declared]:
+        """All periodic tasks; one in the YAML replaces one of the same name in the code."""
+        configured = {
+            name: from_settings(name, entry) for name, entry in self.settings.schedule.items()
+        }
+        return list({**self._declared, **configured}.values())
+
+    def new_task(self, task_type: str) -> TaskBuilder:
+        """Return a builder for a task of any type, this application's or not."""
+        from qd.client.builder import TaskBuilder
+
+        return TaskBuilder(self.client, task_type)
+
+    def inspector(self) -> Inspector:
+        """Return the operator's view of the queues."""
+        from qd.broker.connect import open_link
+        from qd.inspector.inspector import Inspector
+
+        return Inspector(open_link(self.connection.endpoint))
+
+    def stats(self) -> Any:
+        """Return totals over all queues and facts about the server."""
+        return self.inspector().stats.overview()
+
+    def start(self) -> None:
+        """
+        Run a worker inside this program, in a thread of its own, until `stop()`.
+
+        For web servers and tests; `qd worker` gives processes, supervision and a scheduler.
+        """
+        from qd.app.embedded import EmbeddedWorker
+
+        if self._embedded is None:
+            self._embedded = EmbeddedWorker(self)
+            self._embedded.start()
+
+    def stop(self) -> None:
+        """Stop what `start()` started: running tasks get `shutdown_timeout`, the rest is put back."""
+        embedded, self._embedded = self._embedded, None
+        if embedded is not None:
+            embedded.stop()
+
+    def close(self) -> None:
+        """Close the client's connections, and let go of qd's own server."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

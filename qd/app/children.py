@@ -1,0 +1,293 @@
+"""
+What runs in the forked children of `qd worker`: a worker process, and the scheduler process.
+
+Each connects only after the fork, listens to its parent (signals, lifeline, inbox) and stops in
+order. User code is imported here, never in the parent, unless `preload` asks for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import uvloop
+
+from qd.app.app import App
+from qd.app.loading import load_app
+from qd.app.workers import RunningWorker, prefixed_queues, start_scheduler, start_worker
+from qd.broker.async_link import AsyncLink
+from qd.broker.connect import open_async_link
+from qd.broker.endpoint import Endpoint
+from qd.config.model import Settings
+from qd.errors import AppLoadError, BrokerError, BrokerUnavailable, QdError
+from qd.maintenance.orphans import hand_back
+from qd.observability import logs
+from qd.protocol.op import command
+from qd.runtime.worker import Worker
+from qd.service import Service
+from qd.supervisor.child import DONE_EXIT, RECYCLE_EXIT, Link
+
+_TICK = 1.0
+_LONGEST_WAIT = 2.0
+_LAST_ORDERS = 2.0
+_BURST_SILENCE = 0.5
+"""Seconds without anything to do after which a burst is over."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What every child of one generation is started with. *app* is set when it was preloaded."""
+
+    settings: Settings
+    endpoint: Endpoint
+    app_reference: str
+    app: App | None = None
+    burst: bool = False
+
+
+def worker_main(plan: Plan, link: Link) -> int:
+    """Be a worker process until told to stop; returns its exit code."""
+    return _run(plan, link, _worker)
+
+
+def scheduler_main(plan: Plan, link: Link) -> int:
+    """Be the scheduler process until told to stop; returns its exit code."""
+    return _run(plan, link, _scheduler)
+
+
+OnOrphan = Callable[[str, str, list[str]], Awaitable[None]]
+"""Told of a dead worker: its identity, the cause, the tasks it was running."""
+
+Body = Callable[[Plan, App, Link, "Orders"], Coroutine[Any, Any, int]]
+
+
+def _run(plan: Plan, link: Link, body: Body) -> int:
+    log = plan.settings.log
+    logs.set_up(log.level, log.format, log.file, role=link.role)
+    link.report_booting()
+    try:
+        app = plan.app or load_app(plan.app_reference)
+    except AppLoadError as error:
+        link.boot_failed(str(error), error.exit_code)
+        return error.exit_code
+    app.configure(plan.settings)
+    app.connection.use(plan.endpoint)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_with_orders(plan, app, link, body))
+
+
+async def _with_orders(plan: Plan, app: App, link: Link, body: Body) -> int:
+    orders = Orders(link)
+    try:
+        await _wait_for_redis(plan, link, orders)
+        if orders.stop.is_set():
+            return 0
+        return await body(plan, app, link, orders)
+    except BrokerUnavailable as error:
+        # It may pass: the supervisor starts this child again, a little later each time.
+        logging.getLogger(f"qd.{link.role}").error("cannot start: %s", error)
+        return error.exit_code
+    except QdError as error:
+        link.boot_failed(f"{error}" + (f" ({error.hint})" if error.hint else ""), error.exit_code)
+        return error.exit_code
+
+
+class Orders:
+    """What the parent wants of this child, as it comes: by signal, lifeline or inbox."""
+
+    def __init__(self, link: Link) -> None:
+        self.stop = asyncio.Event()
+        self.at_once = asyncio.Event()
+        self.on_quiet: Callable[[bool], None] = lambda _quiet: None
+        self.on_orphan: OnOrphan | None = None
+        self._link = link
+        self._loop = asyncio.get_running_loop()
+        self._unread = b""
+        self._running: dict[str, list[str]] = {}
+        self._jobs: set[asyncio.Future[None]] = set()
+        handlers: dict[signal.Signals, Callable[[], None]] = {
+            signal.SIGTERM: self.stop.set,
+            signal.SIGQUIT: self._now,
+            # A terminal sends these to the whole group; the parent says what follows from them.
+            signal.SIGINT: _ignore,
+            signal.SIGHUP: _ignore,
+            # Log files are opened anew by themselves when they were moved.
+            signal.SIGUSR1: _ignore,
+        }
+        for number, handler in handlers.items():
+            self._loop.add_signal_handler(number, handler)
+        self._loop.add_reader(link.lifeline_fd, self._parent_died)
+        self._loop.add_reader(link.inbox_fd, self._read_inbox)
+
+    def _now(self) -> None:
+        self.at_once.set()
+        self.stop.set()
+
+    def _parent_died(self) -> None:
+        logging.getLogger("qd.worker").error("the supervisor is gone; putting tasks back")
+        self._loop.remove_reader(self._link.lifeline_fd)
+        self._now()
+
+    async def finish(self) -> None:
+        """Carry out what is left in the inbox; the last lines come just ahead of the TERM."""
+        self._read_inbox()
+        if self._jobs:
+            await asyncio.wait(self._jobs, timeout=_LAST_ORDERS)
+
+    def _read_inbox(self) -> None:
+        try:
+            data = os.read(self._link.inbox_fd, 65536)
+        except BlockingIOError:
+            return
+        if not data:
+            self._loop.remove_reader(self._link.inbox_fd)
+            return
+        *lines, self._unread = (self._unread + data).split(b"\n")
+        for line in lines:
+            self._obey(line.decode("utf-8", "replace").split("\t"))
+
+    def _obey(self, fields: list[str]) -> None:
+        match fields:
+            case ["quiet"]:
+                self.on_quiet(True)
+            case ["resume"]:
+                self.on_quiet(False)
+            case ["running", identity, *ids]:
+                self._running.setdefault(identity, []).extend(ids)
+            case ["orphan", identity, cause] if self.on_orphan is not None:
+                running = self._running.pop(identity, [])
+                job = asyncio.ensure_future(self.on_orphan(identity, cause, running))
+                self._jobs.add(job)
+                job.add_done_callback(self._jobs.discard)
+
+
+def _ignore() -> None:
+    pass
+
+
+async def _wait_for_redis(plan: Plan, link: Link, orders: Orders) -> None:
+    """Return once Redis answers, or the child is told to stop; says so once, and once at the end."""
+    log = logging.getLogger(f"qd.{link.role}")
+    probe = open_async_link(plan.endpoint)
+    failures = 0
+    while not orders.stop.is_set():
+        try:
+            await probe.execute(command("PING", [], [], bool))
+        except BrokerError as error:
+            if not failures:
+                log.warning("waiting for Redis: %s", error)
+            failures += 1
+            link.report_booting()
+            await _sleep_unless(orders.stop, min(0.1 * 2 ** min(failures, 6), _LONGEST_WAIT))
+        else:
+            if failures:
+                log.info("Redis is there")
+            break
+    await probe.close()
+
+
+async def _sleep_unless(event: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        pass
+
+
+async def _worker(plan: Plan, app: App, link: Link, orders: Orders) -> int:
+    settings = plan.settings.worker
+    recycle = False
+
+    def replace_me() -> None:
+        nonlocal recycle
+        recycle = True
+        orders.stop.set()
+
+    def note(task_id: str, started: bool) -> None:
+        (link.running.start if started else link.running.end)(task_id)
+
+    running = await start_worker(app, plan.endpoint, note_running=note, on_unstoppable=replace_me)
+    worker = running.worker
+    redis = open_async_link(plan.endpoint)
+    orders.on_quiet = worker.quiet
+    orders.on_orphan = _orphan_handler(plan, redis)
+
+    async def tick() -> float:
+        link.tick(worker.busy, worker.done, worker.waiting)
+        return _TICK
+
+    ticks = Service("tick", tick)
+    ticks.start()
+    link.report_ready(worker.server_id)
+    finished = False
+    if plan.burst:
+        finished = await _until_drained(worker, orders.stop)
+    else:
+        await orders.stop.wait()
+    link.stopping()
+    await _stop_in_time(running, orders, settings.shutdown_timeout)
+    await orders.finish()
+    await redis.close()
+    await ticks.stop()
+    if finished:
+        return DONE_EXIT
+    return RECYCLE_EXIT if recycle else 0
+
+
+async def _stop_in_time(running: RunningWorker, orders: Orders, within: float) -> None:
+    """Stop a worker; when the parent loses patience, put back at once what still runs."""
+    stopping = asyncio.ensure_future(running.stop(0 if orders.at_once.is_set() else within))
+    impatient = asyncio.ensure_future(orders.at_once.wait())
+    await asyncio.wait([stopping, impatient], return_when=asyncio.FIRST_COMPLETED)
+    if not stopping.done():
+        await running.worker.hurry()
+    await stopping
+    impatient.cancel()
+
+
+async def _until_drained(worker: Worker, stop: asyncio.Event) -> bool:
+    """Return True once there has been nothing to do for a moment, False if told to stop before."""
+    silent = 0.0
+    while not stop.is_set():
+        silent = silent + 0.1 if worker.drained else 0.0
+        if silent >= _BURST_SILENCE:
+            return True
+        await _sleep_unless(stop, 0.1)
+    return False
+
+
+async def _scheduler(plan: Plan, app: App, link: Link, orders: Orders) -> int:
+    scheduler = await start_scheduler(app, plan.endpoint)
+
+    async def on_orphan(identity: str, cause: str, running: list[str]) -> None:
+        await scheduler.hand_back(identity, cause, running)
+
+    orders.on_orphan = on_orphan
+
+    async def tick() -> float:
+        link.tick(0, 0)
+        return _TICK
+
+    ticks = Service("tick", tick)
+    ticks.start()
+    link.report_ready()
+    await orders.stop.wait()
+    link.stopping()
+    await orders.finish()
+    await scheduler.stop()
+    await ticks.stop()
+    return 0
+
+
+def _orphan_handler(plan: Plan, link: AsyncLink) -> OnOrphan:
+    queues = list(prefixed_queues(plan.settings))
+
+    async def on_orphan(identity: str, cause: str, running: list[str]) -> None:
+        await hand_back(link, queues, identity, cause, running)
+
+    return on_orphan

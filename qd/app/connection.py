@@ -1,0 +1,65 @@
+"""The Redis of the settings, opened once per application; qd's own server where none is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qd.broker.connect import endpoint_of
+from qd.broker.endpoint import Endpoint
+from qd.config.model import Settings
+from qd.config.rules import require_redis
+
+if TYPE_CHECKING:
+    from qd.broker.embedded import EmbeddedServer
+
+
+class Connection:
+    """
+    Knows the endpoint, and holds up qd's own server as long as it is open.
+
+    *announce* is told, once, that there is such a server and where.
+    """
+
+    def __init__(self, settings: Settings, announce: Callable[[str], None] | None = None) -> None:
+        self._settings = settings
+        self._announce = announce
+        self._endpoint: Endpoint | None = None
+        self._server: EmbeddedServer | None = None
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """
+        The endpoint; starts or joins qd's own server if no address is configured.
+
+        Raises:
+            ConfigError: `redis.enabled` is false, or production without an address.
+            BrokerUnavailable: The own server does not start.
+        """
+        if self._endpoint is None:
+            require_redis(self._settings)
+            socket_path = None
+            if not self._settings.redis.addrs:
+                from qd.broker.embedded import acquire
+
+                self._server = acquire(Path(self._settings.redis.embedded_dir))
+                socket_path = self._server.socket_path
+                if self._announce is not None:
+                    verb = "started" if self._server.started else "using"
+                    self._announce(
+                        f"no Redis configured: {verb} qd's own server in "
+                        f"{self._settings.redis.embedded_dir} (data is kept there)"
+                    )
+            self._endpoint = endpoint_of(self._settings.redis, socket_path)
+        return self._endpoint
+
+    def use(self, endpoint: Endpoint) -> None:
+        """Use an endpoint that somebody else, the parent process, has found and holds up."""
+        self._endpoint = endpoint
+
+    def close(self) -> None:
+        """Let go of the own server; it ends with its last user."""
+        server, self._server, self._endpoint = self._server, None, None
+        if server is not None:
+            server.close()

@@ -1,0 +1,138 @@
+"""`qd worker` and `qd scheduler`: from settings to a supervisor with its children."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from qd.app.connection import Connection
+from qd.config.cpus import usable_cpus
+from qd.config.model import Settings
+from qd.errors import AppLoadError, ConfigError, UsageError
+from qd.observability import logs
+from qd.supervisor.notify import Notifier
+from qd.supervisor.setup import Reloaded
+from qd.supervisor.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from qd.app.app import App
+
+
+@dataclass(frozen=True)
+class Request:
+    """
+    What the command line asked for.
+
+    *reload* reads the configuration again; it raises ConfigError when that has become bad.
+    """
+
+    settings: Settings
+    app_reference: str
+    workers: bool = True
+    scheduler: bool = True
+    burst: bool = False
+    reload: Callable[[], Settings] | None = None
+
+
+def run_worker(request: Request, announce: Callable[[str], None]) -> int:
+    """
+    Run until told to stop; returns the exit code.
+
+    Raises:
+        ConfigError, BrokerUnavailable: Nothing was started.
+        AppLoadError: With `preload`, the application could not be imported.
+    """
+    settings = request.settings
+    if not request.app_reference:
+        raise UsageError(
+            "no application named", hint="Use --app mypackage.tasks, or set `app:` in qd.yaml."
+        )
+    logs.set_up(settings.log.level, settings.log.format, settings.log.file, role="supervisor")
+    log = logging.getLogger("qd.supervisor")
+    connection = Connection(settings, announce)
+    try:
+        first = _generation(request, settings, connection)
+        # What the children share from here on is not touched by their garbage collectors.
+        gc.collect()
+        gc.freeze()
+        supervisor = Supervisor(
+            worker_main=first.worker_main,
+            scheduler_main=first.scheduler_main,
+            workers=first.workers,
+            shutdown_timeout=settings.worker.shutdown_timeout,
+            watchdog=settings.worker.watchdog,
+            log=log,
+            notifier=Notifier.from_environment(os.environ),
+            reload=partial(_reload, request, connection),
+        )
+        return supervisor.run()
+    finally:
+        connection.close()
+
+
+def check(request: Request) -> None:
+    """
+    Import the application and look at the configuration, without starting anything.
+
+    Raises:
+        AppLoadError, ConfigError, UsageError: What `qd worker` would stop at.
+    """
+    from qd.app.loading import load_app
+
+    load_app(request.app_reference).configure(request.settings)
+
+
+def _generation(request: Request, settings: Settings, connection: Connection) -> Reloaded:
+    """What the supervisor is to run with these settings."""
+    # Imported before the fork, so that all children share one copy.
+    from qd.app import children
+
+    app = None
+    if settings.worker.preload:
+        app = _preload(request.app_reference)
+    plan = children.Plan(
+        settings, connection.endpoint, request.app_reference, app=app, burst=request.burst
+    )
+    scheduler = request.scheduler and settings.scheduler.enabled
+    return Reloaded(
+        worker_main=partial(children.worker_main, plan),
+        scheduler_main=partial(children.scheduler_main, plan) if scheduler else None,
+        workers=_worker_count(settings) if request.workers else 0,
+        shutdown_timeout=settings.worker.shutdown_timeout,
+        watchdog=settings.worker.watchdog,
+    )
+
+
+def _worker_count(settings: Settings) -> int:
+    return settings.worker.processes or usable_cpus()
+
+
+def _preload(reference: str) -> App:
+    import threading
+
+    from qd.app.loading import load_app
+
+    app = load_app(reference)
+    if threading.active_count() > 1:
+        names = ", ".join(thread.name for thread in threading.enumerate()[1:])
+        raise AppLoadError(
+            f"{reference} started a thread when it was imported: {names}",
+            hint="A fork would lose it. Start threads in @app.on_startup, or set preload: false.",
+        )
+    return app
+
+
+def _reload(request: Request, connection: Connection) -> Reloaded | None:
+    if request.reload is None:
+        return None
+    settings = request.reload()
+    if settings.redis != request.settings.redis:
+        raise ConfigError(
+            ["redis: the server cannot be changed by a reload"], hint="Restart the service."
+        )
+    return _generation(request, settings, connection)

@@ -1,0 +1,123 @@
+"""A worker or a scheduler with the hooks of its application: started and stopped as one thing."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import random
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AsyncExitStack
+from typing import Any
+
+from qd.app.app import App
+from qd.app.client import make_composer
+from qd.broker.endpoint import Endpoint
+from qd.config.model import Settings
+from qd.handlers.retries import RetryRules
+from qd.maintenance.process import Scheduler
+from qd.runtime.worker import Worker, WorkerOptions
+
+_HOOKS = 5.0
+"""Seconds that shutdown hooks and the end of the lifespan may take together."""
+
+_log = logging.getLogger("qd.worker")
+
+
+class RunningWorker:
+    """A worker, and what the application opened for it."""
+
+    def __init__(self, app: App, worker: Worker, stack: AsyncExitStack) -> None:
+        self.worker = worker
+        self._app = app
+        self._stack = stack
+
+    async def stop(self, within: float) -> None:
+        """Stop the worker (see `Worker.stop`), then call the hooks, each bounded and on its own."""
+        await self.worker.stop(within)
+        try:
+            async with asyncio.timeout(_HOOKS):
+                await _call_all(self._app.shutdown_hooks)
+                await self._stack.aclose()
+        except Exception:  # noqa: BLE001 - the user's hooks; the process ends all the same
+            _log.exception("a shutdown hook or the lifespan failed")
+
+
+async def start_worker(
+    app: App,
+    endpoint: Endpoint,
+    *,
+    note_running: Callable[[str, bool], None] = lambda _id, _started: None,
+    on_unstoppable: Callable[[], None] = lambda: None,
+) -> RunningWorker:
+    """
+    Open what the application needs, then take tasks.
+
+    Errors of startup hooks and of the lifespan are raised; nothing runs then.
+    """
+    stack = AsyncExitStack()
+    state: Mapping[str, Any] = {}
+    try:
+        if app.lifespan_hook is not None:
+            state = await stack.enter_async_context(app.lifespan_hook()) or {}
+        await _call_all(app.startup_hooks)
+        worker = Worker(
+            endpoint,
+            app.router,
+            retry_rules(app),
+            worker_options(app, state),
+            note_running=note_running,
+            on_unstoppable=on_unstoppable,
+        )
+        await worker.start()
+    except BaseException:
+        await stack.aclose()
+        raise
+    return RunningWorker(app, worker, stack)
+
+
+async def start_scheduler(app: App, endpoint: Endpoint) -> Scheduler:
+    """Start the loops of the scheduler process."""
+    scheduler = Scheduler(
+        app.settings,
+        endpoint,
+        queues=list(prefixed_queues(app.settings)),
+        composer=make_composer(app.settings),
+        rules=retry_rules(app),
+        declared=app.schedules,
+        aggregators=app.aggregators,
+        options_of=app.options_of_type,
+    )
+    await scheduler.start()
+    return scheduler
+
+
+def retry_rules(app: App) -> RetryRules:
+    return RetryRules(app.settings.retry, app.settings.tasks, app.router, random.random)
+
+
+def prefixed_queues(settings: Settings) -> dict[str, int]:
+    """The configured queues as they are stored, with their weights."""
+    return {settings.queue_prefix + name: weight for name, weight in settings.queues.items()}
+
+
+def worker_options(app: App, state: Mapping[str, Any]) -> WorkerOptions:
+    settings = app.settings.worker
+    return WorkerOptions(
+        queues=prefixed_queues(app.settings),
+        concurrency=settings.concurrency,
+        strict=settings.strict_priority,
+        polling=settings.polling,
+        hard_grace=settings.hard_grace,
+        middleware=app.middlewares,
+        on_error=app.error_hook,
+        is_failure=app.failure_test,
+        state=state,
+    )
+
+
+async def _call_all(hooks: Iterable[Callable[[], Any]]) -> None:
+    for hook in hooks:
+        result = hook()
+        if inspect.isawaitable(result):
+            await result

@@ -1,0 +1,68 @@
+"""A link to a Redis Cluster for asynchronous code; otherwise as `async_link`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from redis import exceptions
+
+from qd.broker.async_link import all_or_first_error
+from qd.broker.failures import translate
+from qd.broker.wire import Dialect
+from qd.errors import BrokerUnavailable
+from qd.protocol.op import Op
+
+T = TypeVar("T")
+
+
+class AsyncClusterLink:
+    """A link to a Redis Cluster: the client library finds the node of each key."""
+
+    def __init__(self, open_client: Callable[[], Any], where: str, *, call_timeout: float) -> None:
+        self._open_client = open_client
+        self._where = where
+        self._call_timeout = call_timeout
+        self._client: Any = None
+        self._dialect = Dialect()
+
+    async def execute(self, op: Op[T]) -> T:
+        try:
+            async with asyncio.timeout(self._call_timeout):
+                if self._client is None:
+                    self._client = self._open_client()
+                reply = await self._call(op)
+        except TimeoutError as error:
+            raise BrokerUnavailable(
+                f"{op.name}: no answer from {self._where} within {self._call_timeout:g} s"
+            ) from error
+        except (exceptions.RedisError, OSError) as error:
+            raise translate(error, op.name, self._where) from error
+        return op.parse(reply)
+
+    async def _call(self, op: Op[Any]) -> Any:
+        try:
+            return await self._client.execute_command(*self._dialect.command(op))
+        except exceptions.NoScriptError:
+            sent = self._dialect.in_full(op)
+            try:
+                return await self._client.execute_command(*sent)
+            except exceptions.ResponseError as error:
+                if not self._dialect.refused_flags(sent, error):
+                    raise
+                return await self._client.execute_command(*self._dialect.in_full(op))
+
+    async def execute_many(self, ops: Sequence[Op[Any]]) -> list[Any]:
+        return all_or_first_error(await self.execute_each(ops))
+
+    async def execute_each(self, ops: Sequence[Op[Any]]) -> list[Any]:
+        return await asyncio.gather(*map(self.execute, ops), return_exceptions=True)
+
+    async def connect(self) -> None:
+        """Does nothing: connections are opened as keys are used."""
+
+    async def close(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            await client.aclose()

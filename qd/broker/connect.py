@@ -1,0 +1,252 @@
+"""
+Open links to the Redis of the settings, whatever form it has.
+
+The one place that chooses: a single server, a master that sentinels name, or a cluster. With no
+Redis configured, qd's own server is used (`embedded`); whoever opens it holds it up.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from qd.broker.async_cluster_link import AsyncClusterLink
+from qd.broker.async_link import AsyncNodeLink, Push
+from qd.broker.endpoint import Endpoint, Tls, Topology, keepalive_options, parse_addresses
+from qd.broker.failures import translate
+from qd.broker.link import ClusterLink, Link, NodeLink
+from qd.errors import BrokerUnavailable
+
+if TYPE_CHECKING:
+    from qd.config.redis import RedisSettings
+
+
+def endpoint_of(redis: RedisSettings, socket_path: Path | None = None) -> Endpoint:
+    """
+    Return the endpoint that the settings name.
+
+    *socket_path* is qd's own server, for when no address is configured.
+    """
+    tls = redis.tls
+    named = bool(tls.ca_file or tls.cert_file or tls.key_file or tls.insecure)
+    addresses = list(redis.addrs)
+    if not addresses and socket_path is not None:
+        addresses = [str(socket_path)]
+    return parse_addresses(
+        addresses,
+        username=redis.username,
+        password=redis.password,
+        db=redis.db,
+        tls=Tls(tls.ca_file, tls.cert_file, tls.key_file, tls.insecure) if named else None,
+        master=redis.sentinel.master,
+        sentinel_username=redis.sentinel.username,
+        sentinel_password=redis.sentinel.password,
+        connect_timeout=redis.connect_timeout,
+        call_timeout=redis.call_timeout,
+    )
+
+
+def open_link(endpoint: Endpoint) -> Link:
+    """Return a link for synchronous code; nothing is sent before it is used."""
+    if endpoint.topology is Topology.CLUSTER:
+        return ClusterLink(lambda: _cluster_client(endpoint), str(endpoint))
+    return NodeLink(lambda: _dial(endpoint), str(endpoint))
+
+
+def open_async_link(endpoint: Endpoint) -> AsyncNodeLink | AsyncClusterLink:
+    """Return a link for asynchronous code; nothing is sent before it is used."""
+    if endpoint.topology is Topology.CLUSTER:
+        return AsyncClusterLink(
+            lambda: _async_cluster_client(endpoint),
+            str(endpoint),
+            call_timeout=endpoint.call_timeout,
+        )
+    return open_node_link(endpoint)
+
+
+def open_node_link(
+    endpoint: Endpoint,
+    *,
+    greeting: Sequence[tuple[Any, ...]] = (),
+    on_push: Push | None = None,
+    on_lost: Callable[[], None] | None = None,
+) -> AsyncNodeLink:
+    """
+    Return a link over one connection. With *on_push* it speaks RESP3, so the server can call.
+
+    On a cluster it goes to one node: good for Pub/Sub, which a cluster carries everywhere.
+    """
+    protocol = 2 if on_push is None else 3
+
+    async def dial() -> Any:
+        return await _async_dial(endpoint, protocol)
+
+    return AsyncNodeLink(
+        dial,
+        str(endpoint),
+        call_timeout=endpoint.call_timeout,
+        greeting=greeting,
+        on_push=on_push,
+        on_lost=on_lost,
+    )
+
+
+def _options(endpoint: Endpoint, protocol: int, *, timeout: float | None) -> dict[str, Any]:
+    # Retries of the library would run scripts twice. Its time limit costs 4 us a reply in
+    # asynchronous code and would end every long wait, so links keep their own there.
+    from redis.backoff import NoBackoff
+
+    options: dict[str, Any] = {
+        "protocol": protocol,
+        "socket_timeout": timeout,
+        "socket_connect_timeout": endpoint.connect_timeout,
+        "driver_info": None,
+        **endpoint.login,
+    }
+    if endpoint.topology is Topology.CLUSTER:
+        return options
+    options |= {"retry": _retry(NoBackoff()), "db": endpoint.db}
+    return options
+
+
+def _retry(backoff: Any) -> Any:
+    from redis.retry import Retry
+
+    return Retry(backoff, 0)
+
+
+def _dial(endpoint: Endpoint) -> Any:
+    from redis import connection
+
+    library: Any = connection
+
+    options = _options(endpoint, 2, timeout=endpoint.call_timeout)
+    if endpoint.path:
+        return library.UnixDomainSocketConnection(path=endpoint.path, **options)
+    host, port = _master(endpoint) if endpoint.topology is Topology.SENTINEL else endpoint.nodes[0]
+    options |= {"host": host, "port": port, "socket_keepalive": True,
+                "socket_keepalive_options": keepalive_options()}  # fmt: skip
+    if endpoint.tls is None:
+        return library.Connection(**options)
+    return library.SSLConnection(**options, **_without_ssl_flag(endpoint.tls))
+
+
+async def _async_dial(endpoint: Endpoint, protocol: int) -> Any:
+    from redis.asyncio import connection
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+
+    library: Any = connection
+    options = _options(endpoint, protocol, timeout=None)
+    options["retry"] = Retry(NoBackoff(), 0)
+    if endpoint.path:
+        return library.UnixDomainSocketConnection(path=endpoint.path, **options)
+    if endpoint.topology is Topology.SENTINEL:
+        host, port = await _async_master(endpoint)
+    else:
+        host, port = endpoint.nodes[0]
+    options |= {"host": host, "port": port, "socket_keepalive": True,
+                "socket_keepalive_options": keepalive_options()}  # fmt: skip
+    if endpoint.tls is None:
+        return library.Connection(**options)
+    return library.SSLConnection(**options, **_without_ssl_flag(endpoint.tls))
+
+
+def _without_ssl_flag(tls: Tls) -> dict[str, Any]:
+    return {name: value for name, value in tls.as_kwargs().items() if name != "ssl"}
+
+
+def _sentinel_options(endpoint: Endpoint, retry: Any) -> dict[str, Any]:
+    # The library would ask a sentinel that is down ten times, for four seconds.
+    return {
+        "retry": retry,
+        "socket_timeout": endpoint.connect_timeout,
+        "socket_connect_timeout": endpoint.connect_timeout,
+        "username": endpoint.sentinel_username or None,
+        "password": endpoint.sentinel_password or None,
+        "protocol": 2,
+        **(endpoint.tls.as_kwargs() if endpoint.tls else {}),
+    }
+
+
+def _master(endpoint: Endpoint) -> tuple[str, int]:
+    from redis import sentinel as library
+    from redis.backoff import NoBackoff
+
+    sentinel: Any = cast("Any", library.Sentinel)(
+        endpoint.nodes, sentinel_kwargs=_sentinel_options(endpoint, _retry(NoBackoff()))
+    )
+    try:
+        host, port = sentinel.discover_master(endpoint.master)
+    except library.MasterNotFoundError as error:
+        raise _no_master(endpoint) from error
+    finally:
+        for client in sentinel.sentinels:
+            client.close()
+    return str(host), int(port)
+
+
+async def _async_master(endpoint: Endpoint) -> tuple[str, int]:
+    from redis.asyncio import sentinel as library
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+
+    sentinel: Any = cast("Any", library.Sentinel)(
+        endpoint.nodes, sentinel_kwargs=_sentinel_options(endpoint, Retry(NoBackoff(), 0))
+    )
+    try:
+        host, port = await sentinel.discover_master(endpoint.master)
+    except library.MasterNotFoundError as error:
+        raise _no_master(endpoint) from error
+    finally:
+        for client in sentinel.sentinels:
+            await client.aclose()
+    return str(host), int(port)
+
+
+def _no_master(endpoint: Endpoint) -> BrokerUnavailable:
+    return BrokerUnavailable(
+        f"connect: {endpoint} know no master named {endpoint.master!r}",
+        hint="Check redis.sentinel.master, and that the sentinels agree on a master.",
+    )
+
+
+def _cluster_options(endpoint: Endpoint, timeout: float | None) -> dict[str, Any]:
+    return _options(endpoint, 2, timeout=timeout) | (
+        endpoint.tls.as_kwargs() if endpoint.tls else {}
+    )
+
+
+def _cluster_client(endpoint: Endpoint) -> Any:
+    from redis import cluster, exceptions
+    from redis.backoff import NoBackoff
+
+    options = _cluster_options(endpoint, endpoint.call_timeout)
+    try:
+        return cast("Any", cluster.RedisCluster)(
+            startup_nodes=[
+                cast("Any", cluster.ClusterNode)(host, port) for host, port in endpoint.nodes
+            ],
+            retry=_retry(NoBackoff()),
+            **options,
+        )
+    except (exceptions.RedisError, OSError) as error:
+        raise translate(error, "connect", str(endpoint)) from error
+
+
+def _async_cluster_client(endpoint: Endpoint) -> Any:
+    from redis.asyncio import cluster
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+
+    options = _cluster_options(endpoint, math.inf)
+    options["socket_timeout"] = None
+    return cast("Any", cluster.RedisCluster)(
+        startup_nodes=[
+            cast("Any", cluster.ClusterNode)(host, port) for host, port in endpoint.nodes
+        ],
+        retry=Retry(NoBackoff(), 0),
+        **options,
+    )

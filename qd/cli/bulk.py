@@ -1,0 +1,176 @@
+"""
+Act on many tasks: collect, show, ask, and do it in pieces.
+
+What was found is what is done: the ids are collected first, shown, and then acted on. A task that
+has been moved by others meanwhile is left alone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from qd.cli.ask import SAMPLE, confirm
+from qd.cli.progress import progress
+from qd.cli.render import plural
+from qd.cli.selection import PIECE, Filter, filter_options, find, matching
+from qd.cli.session import Session
+from qd.cli.tasktext import describe
+from qd.cli.types import RATE
+from qd.errors import ExitCode, UsageError, WrongState
+
+if TYPE_CHECKING:
+    from qd.inspector.views import TaskView
+    from qd.protocol.state import TaskState
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Bulk:
+    """How to act on many tasks: `rate` per second, `dry_run` only shows, `yes` does not ask."""
+
+    everything: bool
+    filter: Filter
+    rate: float | None
+    dry_run: bool
+    yes: bool
+
+
+@dataclass(slots=True)
+class Found:
+    """Tasks that were found: their ids by queue and state, and the first few to show."""
+
+    places: dict[tuple[str, TaskState], list[str]] = field(default_factory=dict)
+    sample: list[str] = field(default_factory=list)
+    count: int = 0
+
+    def add(self, view: TaskView, state: TaskState) -> None:
+        self.places.setdefault((view.queue, state), []).append(view.id)
+        self.count += 1
+        if len(self.sample) < SAMPLE:
+            self.sample.append(describe(view))
+
+
+def bulk_options(command: Callable[..., R]) -> Callable[..., R]:
+    """Add the filters and `--all --rate --dry-run -y`; the command gets them as `bulk`."""
+
+    @click.option("--all", "everything", is_flag=True, help="All tasks that match the filters.")
+    @filter_options
+    @click.option("--rate", type=RATE, help="No faster than this, as in 50/s.")
+    @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
+    @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+    @wraps(command)
+    def wrapper(
+        *args: Any,
+        everything: bool,
+        chosen: Filter,
+        rate: float | None,
+        dry_run: bool,
+        yes: bool,
+        **kwargs: Any,
+    ) -> R:
+        return command(*args, bulk=Bulk(everything, chosen, rate, dry_run, yes), **kwargs)
+
+    return wrapper
+
+
+def collect(session: Session, ids: Sequence[str], states: Sequence[TaskState], bulk: Bulk) -> Found:
+    """
+    Find the tasks that a command is about: the named ones, or with --all those that match.
+
+    Raises:
+        UsageError: Neither ids nor --all, or both.
+        TaskNotFound: One of the ids is not there.
+    """
+    if bool(ids) == bulk.everything:
+        raise UsageError(
+            "Both ids and --all are given" if ids else "Neither ids nor --all is given",
+            hint="Name tasks by their ids, or take --all with filters such as --queue and --type.",
+        )
+    found = Found()
+    if not ids:
+        for view, state in matching(session, states, bulk.filter):
+            found.add(view, state)
+        return found
+    for task_id in dict.fromkeys(ids):
+        view = find(session, task_id, bulk.filter.queues)
+        found.add(view, _state_in(view, states))
+    return found
+
+
+def finish(
+    session: Session,
+    schema: str,
+    title: str,
+    found: Found,
+    bulk: Bulk,
+    act: Callable[[str, TaskState, list[str]], int],
+    *,
+    ask: bool,
+) -> None:
+    """
+    Ask if need be, act on what was found, and say how many it were.
+
+    `title` is the verb of the question, such as `Delete`; `act` takes queue, state and ids and
+    returns how many tasks it has acted on. Exit code 4 if others had moved some meanwhile.
+    """
+    question = f"{title} {plural(found.count, 'task')}"
+    if bulk.dry_run:
+        for line in found.sample:
+            session.out.say(f"  {line}")
+    elif ask and found.count:
+        confirm(f"{question}?", found.sample, yes=bulk.yes)
+    done = 0 if bulk.dry_run else _carry_out(found, bulk.rate, title, act)
+    queues = {queue: 0 for queue, _ in found.places}
+    for (queue, _), ids in found.places.items():
+        queues[queue] += len(ids)
+    sentence = f"{title}: {plural(done, 'task')} done"
+    if bulk.dry_run:
+        sentence = f"{title}: {plural(found.count, 'task')} would be"
+    session.out.result(
+        schema,
+        {"matched": found.count, "done": done, "dry_run": bulk.dry_run, "queues": queues},
+        sentence,
+        str(found.count if bulk.dry_run else done),
+    )
+    if not bulk.dry_run and done < found.count:
+        session.out.say(f"{plural(found.count - done, 'task')} had been moved by others meanwhile")
+        click.get_current_context().exit(ExitCode.PARTLY if done else ExitCode.FAILED)
+
+
+def _carry_out(
+    found: Found, rate: float | None, label: str, act: Callable[[str, TaskState, list[str]], int]
+) -> int:
+    # Ten steps a second, so that a slow rate is even and a fast one takes few round trips.
+    piece = PIECE if rate is None else max(1, min(PIECE, int(rate / 10)))
+    done = 0
+    due = time.monotonic()
+    with progress(label, found.count) as advance:
+        for (queue, state), ids in found.places.items():
+            for start in range(0, len(ids), piece):
+                some = ids[start : start + piece]
+                time.sleep(max(0.0, due - time.monotonic()))
+                done += act(queue, state, some)
+                advance(len(some))
+                if rate is not None:
+                    due = max(due, time.monotonic() - 1) + len(some) / rate
+    return done
+
+
+def _state_in(view: TaskView, states: Sequence[TaskState]) -> TaskState:
+    from qd.protocol.state import TaskState
+
+    state = TaskState(view.state)
+    if state not in states:
+        allowed = " or ".join(one.value for one in states)
+        raise WrongState(
+            f'Task "{view.id}" in queue {view.queue} is {state.value}; this needs {allowed}.',
+            hint=f"See it with `qd task show {view.id}`.",
+        )
+    return state

@@ -1,0 +1,118 @@
+"""
+The root command: the table of subcommands, and the way from an error to an exit code.
+
+A subcommand's module is imported when it is called or asked for help; for the list of all of
+them the table below is enough.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any, NoReturn
+
+import click
+
+from qd.cli import failures
+from qd.cli.frame import Flags, Group, version_option
+from qd.errors import ExitCode
+
+# Section, then name -> module and first line of the help. A command of the name `config` is the
+# variable `config` of its module.
+_SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
+    "Run": {
+        "worker": ("worker", "Run tasks: supervised worker processes and the scheduler process."),
+        "scheduler": ("worker", "Run the scheduler process alone, without workers."),
+    },
+    "Tasks": {
+        "enqueue": ("enqueue", "Enqueue one task, or many from a file."),
+        "task": ("task", "List, show, cancel, run, archive or delete tasks."),
+        "dlq": ("dlq", "Look at dead-letter tasks, and bring them back."),
+    },
+    "Look and intervene": {
+        "stats": ("stats", "Show how much is waiting, running and failing."),
+        "queue": ("queue", "List, pause, resume, purge or remove queues."),
+        "cron": ("cron", "List periodic tasks, their next times and their history."),
+        "group": ("group", "List groups of tasks that wait to be aggregated."),
+        "server": ("server", "List the worker processes that are alive, and what they run."),
+        "doctor": ("doctor", "Check Redis, workers and queues, and say which point fails."),
+    },
+    "Set up": {
+        "config": ("config", "Write, check or show the configuration."),
+        "systemd": ("systemd", "Print a systemd unit for a worker."),
+        "completion": ("completion", "Print the completion script of a shell."),
+        "version": ("version", "Show the versions of qd, Python and the libraries."),
+    },
+}
+_COMMANDS = {name: entry for section in _SECTIONS.values() for name, entry in section.items()}
+
+
+class Root(Group):
+    """The group `qd`, with subcommands that are imported when they are needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        entry = _COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        command: click.Command = getattr(import_module(f"qd.cli.{entry[0]}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        widest = max(map(len, _COMMANDS))
+        for title, commands in _SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl(
+                    [(name.ljust(widest), line) for name, (_, line) in commands.items()]
+                )
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> NoReturn:
+        """Run one command line and exit with its code; nothing is ever raised to the caller."""
+        self._main_shell_completion(extra, "qd", complete_var)
+        flags = Flags()
+        try:
+            arguments = sys.argv[1:] if args is None else list(args)
+            with self.make_context("qd", arguments, obj=flags, **extra) as ctx:
+                self.invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Whoever read us has read enough. Python would complain when it flushes at the end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(failures.BROKEN_PIPE)
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one place for it
+            sys.exit(failures.report(error, debug=flags.debug))
+        sys.exit(ExitCode.OK)
+
+
+qd = Root(
+    name="qd",
+    help="""
+    A worker daemon and operator's tool for task queues on Redis.
+
+    Write handlers in Python, run them with `qd worker`, and look after them with the other
+    commands. Queues are shared with Go services that use asynq.
+    """,
+    params=[version_option()],
+    examples=(
+        "qd worker --app shop.tasks",
+        "qd enqueue email:send to=ann@example.com --in 5m",
+        "qd dlq requeue --all --type email:send --dry-run",
+    ),
+)
+
+
+def main() -> NoReturn:
+    """The entry point of the program `qd`."""
+    qd.main()

@@ -1,0 +1,294 @@
+"""`qd task`: look at tasks in any state, and intervene."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from qd.cli.bulk import Bulk, bulk_options, collect, finish
+from qd.cli.frame import Group
+from qd.cli.outcome import act_on_each
+from qd.cli.render import Cell, Column
+from qd.cli.selection import Filter, filter_options, find, matching
+from qd.cli.session import Session, with_session
+from qd.cli.tasktext import content, first_line, since_when, state_of
+from qd.cli.types import DURATION
+from qd.errors import UsageError, WrongState
+
+if TYPE_CHECKING:
+    from qd.inspector.views import TaskView
+    from qd.protocol.state import TaskState
+
+STATES = ("active", "pending", "scheduled", "retry", "archived", "completed", "aggregating")
+_RUNNABLE = ("scheduled", "retry", "archived", "completed", "aggregating")
+_ARCHIVABLE = ("pending", "scheduled", "retry", "completed", "aggregating")
+_DELETABLE = ("pending", "scheduled", "retry", "archived", "completed", "aggregating")
+
+
+@click.command(
+    "task",
+    cls=Group,
+    short_help="List, show, cancel, run, archive or delete tasks.",
+    examples=(
+        "qd task ls --queue default --state retry",
+        "qd task show 0197c0de",
+        "qd task run --all --state scheduled --type email:send",
+    ),
+)
+def task() -> None:
+    """
+    List, show, cancel, run, archive or delete tasks.
+
+    Tasks are named by their ids. If several queues have a task with the same id, name the queue
+    with --queue as well.
+    """
+
+
+def _views() -> list[Column[TaskView]]:
+    return [
+        Column("ID", lambda view: view.id),
+        Column("TYPE", lambda view: view.type),
+        Column("QUEUE", lambda view: view.queue),
+        Column("STATE", state_of),
+        Column("RETRIES", lambda view: f"{view.retried}/{view.max_retry}"),
+        Column("WHEN", lambda view: view.next_at or since_when(view)),
+        Column("PAYLOAD", lambda view: content(view.payload), shrinks=True),
+        Column("ERROR", lambda view: first_line(view.error), shrinks=True),
+    ]
+
+
+@task.command(
+    "ls",
+    examples=(
+        "qd task ls",
+        "qd task ls --queue default --state retry --error Timeout",
+        "qd task ls --state archived --older 1h --json",
+    ),
+)
+@click.option("--state", "states", multiple=True, type=click.Choice(STATES), help="Repeatable.")
+@click.option("--group", metavar="NAME", help="Only aggregating tasks of this group.")
+@click.option("--offset", type=click.IntRange(min=0), default=0, help="Pass over so many first.")
+@filter_options
+@with_session
+def ls(
+    session: Session,
+    states: tuple[str, ...],
+    group: str | None,
+    offset: int,
+    chosen: Filter,
+) -> None:
+    """
+    List tasks, of all queues and states unless told otherwise.
+
+    WHEN is when a task is due, or since when it is in its state. At most 30 tasks are shown; take
+    more with --limit, or go on with --offset.
+    """
+    from dataclasses import replace
+    from itertools import islice
+
+    from qd.protocol.state import TaskState
+
+    if group is not None:
+        if states and states != ("aggregating",):
+            raise UsageError("Only aggregating tasks are in a group.", hint="Leave --state out.")
+        states = ("aggregating",)
+    limit = chosen.limit or 30
+    wanted = replace(chosen, group=group, limit=limit + offset + 1)
+    kinds = [TaskState(state) for state in states or STATES]
+    found = [view for view, _ in islice(matching(session, kinds, wanted), offset, None)]
+    session.out.rows(
+        "qd.task.ls/1",
+        "tasks",
+        found[:limit],
+        _views(),
+        lambda view: view.as_dict(),
+        empty="No tasks match.",
+        more={"offset": offset, "limit": limit, "more": len(found) > limit},
+    )
+    if len(found) > limit and not session.out.machine:
+        session.out.say(f"There are more: go on with --offset {offset + limit}")
+
+
+@task.command("show", examples=("qd task show 0197c0de", "qd task show 0197c0de -q low --json"))
+@click.argument("task_id", metavar="ID")
+@click.option("-q", "--queue", metavar="NAME", help="The queue it is in; else all are searched.")
+@with_session
+def show(session: Session, task_id: str, queue: str | None) -> None:
+    """
+    Show everything about one task.
+
+    Payload and result are shown as text if they are text. With --json they are decoded where they
+    are JSON, and encoded as base64 where they are not text.
+    """
+    show_task(session, find(session, task_id, _named(queue)), "qd.task.show/1")
+
+
+def show_task(session: Session, view: TaskView, schema: str) -> None:
+    """Show all that is known about a task; what does not apply to it is left out."""
+    facts: dict[str, Cell] = {
+        "id": view.id,
+        "type": view.type,
+        "queue": view.queue,
+        "state": state_of(view),
+        "payload": content(view.payload),
+        "retries": f"{view.retried} of {view.max_retry} used",
+        "due": view.next_at,
+        "waiting since": view.pending_since,
+        "archived": view.archived_at,
+        "completed": view.completed_at,
+        "kept until": view.expires_at,
+        "last failed": view.last_failed_at,
+        "error": view.error,
+        "worker deaths": view.deaths or None,
+        "last death": view.cause,
+        "owner": view.owner,
+        "lease until": view.lease_until,
+        "timeout": f"{view.timeout}s" if view.timeout else None,
+        "deadline": view.deadline,
+        "retention": f"{view.retention}s" if view.retention else None,
+        "group": view.group,
+        "unique lock": view.unique_key,
+        **{f"header {name}": text for name, text in view.headers},
+        "result": None if view.result is None else content(view.result),
+    }
+    present = {name: value for name, value in facts.items() if value not in (None, "")}
+    session.out.one(schema, "task", view.as_dict(), present)
+
+
+@task.command("cancel", examples=("qd task cancel 0197c0de", "qd task cancel 0197c0de 0197c0df"))
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@click.option("-q", "--queue", metavar="NAME", help="The queue they are in; else all are searched.")
+@with_session
+def cancel(session: Session, ids: tuple[str, ...], queue: str | None) -> None:
+    """
+    Ask the workers that run tasks to stop them.
+
+    A cancelled task has failed: it is retried if it has retries left. This only asks; the task may
+    end by itself first.
+    """
+
+    def act(task_id: str) -> tuple[Mapping[str, Any], str]:
+        view = find(session, task_id, _named(queue))
+        if view.state != "active":
+            raise WrongState(
+                f'Task "{task_id}" in queue {view.queue} is {view.state}, not running.',
+                hint="Delete it with `qd task rm`, or keep it with `qd task archive`.",
+            )
+        heard = session.inspector.tasks.cancel(task_id)
+        return (
+            {"id": task_id, "queue": view.queue, "heard_by": heard},
+            f"{task_id}: its worker was asked to stop it"
+            if heard
+            else f"{task_id}: nobody listens",
+        )
+
+    act_on_each(session, "qd.task.cancel/1", ids, act)
+
+
+def _states_option(allowed: tuple[str, ...]) -> Callable[..., Any]:
+    return click.option(
+        "--state", type=click.Choice(allowed), help="With --all: only tasks in this state."
+    )
+
+
+@task.command(
+    "run", examples=("qd task run 0197c0de", "qd task run --all --state scheduled -q low --dry-run")
+)
+@click.argument("ids", nargs=-1, metavar="[ID...]")
+@_states_option(_RUNNABLE)
+@bulk_options
+@with_session
+def run(session: Session, ids: tuple[str, ...], state: str | None, bulk: Bulk) -> None:
+    """
+    Let tasks that wait run now.
+
+    They become the last in the line of their queue. Dead and completed tasks run again; retries
+    that are used up stay used up, as in asynq (`qd dlq requeue` gives them back).
+    """
+    _many(session, "run", "Run", ids, state, _RUNNABLE, bulk)
+
+
+@task.command(
+    "archive",
+    examples=("qd task archive 0197c0de", "qd task archive --all --state retry --type email:send"),
+)
+@click.argument("ids", nargs=-1, metavar="[ID...]")
+@_states_option(_ARCHIVABLE)
+@bulk_options
+@with_session
+def archive(session: Session, ids: tuple[str, ...], state: str | None, bulk: Bulk) -> None:
+    """
+    Move tasks to the dead letters, so that they do not run.
+
+    `qd dlq requeue` brings them back. The archive of a queue keeps the latest 10,000 tasks.
+    """
+    _many(session, "archive", "Archive", ids, state, _ARCHIVABLE, bulk)
+
+
+@task.command(
+    "rm", examples=("qd task rm 0197c0de -y", "qd task rm --all --state completed --older 7d")
+)
+@click.argument("ids", nargs=-1, metavar="[ID...]")
+@_states_option(_DELETABLE)
+@bulk_options
+@with_session
+def rm(session: Session, ids: tuple[str, ...], state: str | None, bulk: Bulk) -> None:
+    """
+    Delete tasks that are not running.
+
+    Their results and uniqueness locks go with them. Nothing of it can be brought back.
+    """
+    _many(session, "rm", "Delete", ids, state, _DELETABLE, bulk)
+
+
+@task.command("wait", examples=("qd task wait 0197c0de", "qd task wait 0197c0de --timeout 5m"))
+@click.argument("task_id", metavar="ID")
+@click.option("-q", "--queue", metavar="NAME", help="The queue it is in; else all are searched.")
+@click.option("--timeout", type=DURATION, default="60s", show_default=True)
+@with_session
+def wait(session: Session, task_id: str, queue: str | None, timeout: float) -> None:
+    """
+    Wait until a task has ended, and say how.
+
+    Exit code 0: it has succeeded, or is gone. 1: it was archived. 124: it has not ended in time.
+    A task without retention is gone when it has succeeded.
+    """
+    from qd.cli.wait import wait_for
+
+    view = find(session, task_id, _named(queue))
+    wait_for(session, view.queue, view.id, timeout)
+
+
+def _many(
+    session: Session,
+    verb: str,
+    title: str,
+    ids: tuple[str, ...],
+    state: str | None,
+    allowed: tuple[str, ...],
+    bulk: Bulk,
+) -> None:
+    from qd.protocol.state import TaskState
+
+    if bulk.everything and state is None:
+        raise UsageError("--all needs --state", hint=f"The states are {', '.join(allowed)}.")
+    states = [TaskState(one) for one in ((state,) if state else allowed)]
+    tasks = session.inspector.tasks
+
+    def act(queue: str, where: TaskState, some: list[str]) -> int:
+        if verb == "run":
+            return tasks.run_many(queue, some, state=where, keep_retries=True)
+        if verb == "archive":
+            return tasks.archive_many(queue, some, state=where)
+        return tasks.delete_many(queue, some, state=where)
+
+    found = collect(session, ids, states, bulk)
+    # To run or archive named tasks destroys nothing.
+    ask = verb == "rm" or bulk.everything
+    finish(session, f"qd.task.{verb}/1", title, found, bulk, act, ask=ask)
+
+
+def _named(queue: str | None) -> tuple[str, ...]:
+    return () if queue is None else (queue,)

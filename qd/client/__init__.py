@@ -1,0 +1,9 @@
+"""
+Enqueueing: options and payload -> message -> Redis, one at a time or many, sync or async.
+
+- `client`: `Client`, what applications and the command line call
+- `compose`: pure: one task -> its message, and which operation takes it in
+- `batcher`: merges what concurrent coroutines enqueue in one turn of the loop
+- `builder`: the same options, one method each
+- `info`: what the caller gets back
+"""

@@ -1,0 +1,157 @@
+"""
+One task -> its message, and the operation that takes it in. Pure: `now` is an argument.
+
+The rules are asynq's (client.go): a time in the future schedules, else a group collects, else the
+task is pending at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from qd import jsoncodec
+from qd.client.ids import new_id
+from qd.errors import PayloadError, PayloadTooLarge
+from qd.handlers.options import TaskOptions
+from qd.protocol import codec, constants, keys, names
+from qd.protocol.message import TaskMessage, Terms
+from qd.protocol.ops.tasks import NewTask
+from qd.protocol.state import TaskState
+
+_MAX_TERMS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A task ready to be sent. `state` is where it will be; `own_id` tells that qd made its id."""
+
+    type: str
+    queue: str
+    state: TaskState
+    new: NewTask
+    next_at: float | None
+    own_id: bool
+
+
+class Composer:
+    """Applies the defaults of the settings; remembers the terms it made."""
+
+    def __init__(self, defaults: TaskOptions, *, queue_prefix: str, payload_limit: int) -> None:
+        self._defaults = defaults
+        self._no_timeout = replace(defaults, timeout=None)
+        self._queue_prefix = queue_prefix
+        self._payload_limit = payload_limit
+        self._terms: dict[tuple[Any, ...], Terms] = {}
+
+    def compose(
+        self, task_type: str, payload: Any, options: TaskOptions, *, now: float
+    ) -> Composed:
+        """
+        Return the task as it will be stored. *now* is in Unix seconds.
+
+        *payload*: None is no payload, bytes are taken as they are, anything else becomes JSON.
+
+        Raises:
+            InvalidName: Type, queue, id or group cannot be used.
+            PayloadTooLarge: The payload exceeds the limit; both sizes are named.
+            PayloadError: The payload has no JSON form.
+        """
+        # A deadline alone means no timeout, as in asynq; the default is for tasks with neither.
+        own_deadline = options.deadline is not None and options.timeout is None
+        options = options.over(self._no_timeout if own_deadline else self._defaults)
+        names.check_type(task_type)
+        raw = self._encode_payload(task_type, payload)
+        queue = self._queue_prefix + (options.queue or constants.DEFAULT_QUEUE)
+        task_id = options.task_id
+        if task_id is not None:
+            names.check_id(task_id)
+        process_at = _process_at(options, now)
+        unique_key, unique_ttl = "", 0
+        if options.unique is not None:
+            unique_key = keys.unique(queue, task_type, raw)
+            unique_ttl = int(options.unique + max(process_at - now, 0.0))
+        terms = self._terms_for(queue, options, unique_key)
+        own_id = task_id is None
+        message = TaskMessage(task_type, raw or b"", task_id or new_id(), terms)
+        delayed = process_at > now
+        if delayed:
+            state, next_at = TaskState.SCHEDULED, process_at
+        elif options.group:
+            state, next_at = TaskState.AGGREGATING, None
+        else:
+            state, next_at = TaskState.PENDING, now
+        new = NewTask(
+            message.id,
+            codec.encode_task(message),
+            unique_key,
+            unique_ttl,
+            int(process_at) if delayed else 0,
+            terms.group,
+        )
+        return Composed(task_type, queue, state, new, next_at, own_id)
+
+    def _encode_payload(self, task_type: str, payload: Any) -> bytes | None:
+        if payload is None or isinstance(payload, bytes):
+            raw = payload
+        else:
+            try:
+                raw = jsoncodec.dumps(payload)
+            except (TypeError, ValueError) as error:
+                raise PayloadError(f"payload of {task_type}: {error}") from error
+        if raw is not None and len(raw) > self._payload_limit:
+            raise PayloadTooLarge(
+                f"payload of {task_type} has {len(raw):,} bytes, the limit is "
+                f"{self._payload_limit:,}",
+                hint="Store the data elsewhere and pass a reference, or raise payload_limit.",
+            )
+        return raw
+
+    def _terms_for(self, queue: str, options: TaskOptions, unique_key: str) -> Terms:
+        headers = options.headers
+        key = (
+            queue,
+            options.max_retry,
+            options.timeout,
+            options.deadline,
+            options.retention,
+            options.group,
+            tuple(headers.items()) if headers else (),
+            unique_key,
+        )
+        terms = self._terms.get(key)
+        if terms is None:
+            terms = _make_terms(queue, options, unique_key)
+            if len(self._terms) >= _MAX_TERMS:
+                self._terms.clear()
+            self._terms[key] = terms
+        return terms
+
+
+def _make_terms(queue: str, options: TaskOptions, unique_key: str) -> Terms:
+    names.check_queue(queue)
+    if options.group is not None:
+        names.check_group(options.group)
+    deadline = 0 if options.deadline is None else int(options.deadline.timestamp())
+    timeout = options.timeout or 0
+    if not timeout and not deadline:
+        timeout = constants.DEFAULT_TIMEOUT
+    return Terms(
+        queue=queue,
+        max_retry=constants.DEFAULT_MAX_RETRY if options.max_retry is None else options.max_retry,
+        # Whole seconds on the wire; less than one would read as "none".
+        timeout=max(int(timeout), 1) if timeout else 0,
+        deadline=deadline,
+        unique_key=unique_key,
+        retention=int(options.retention or 0),
+        group=options.group or "",
+        headers=tuple((options.headers or {}).items()),
+    )
+
+
+def _process_at(options: TaskOptions, now: float) -> float:
+    if options.process_at is not None:
+        return options.process_at.timestamp()
+    if options.process_in is not None:
+        return now + options.process_in
+    return now

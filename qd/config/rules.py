@@ -1,0 +1,105 @@
+"""The rules about settings that must fit each other, and about starting at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from qd.config.model import Settings
+from qd.config.redis import RedisSettings
+from qd.config.tasks import RetrySettings
+from qd.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Settings that do not go together; the first key is the one to look at."""
+
+    keys: tuple[str, ...]
+    message: str
+
+
+def conflicts(settings: Settings) -> Iterator[Conflict]:
+    """Yield what does not fit together. Passwords must not have been read from files yet."""
+    yield from _redis_conflicts(settings.redis)
+    yield from _retry_conflicts("retry", settings.retry)
+    for name, overrides in settings.tasks.items():
+        if overrides.retry is not None:
+            quoted = f'"{name}"' if "." in name else name
+            yield from _retry_conflicts(f"tasks.{quoted}.retry", overrides.retry)
+
+
+def require_redis(settings: Settings) -> None:
+    """
+    Refuse to go on where there must be a Redis server and the settings say there is none.
+
+    Raises:
+        ConfigError: `redis.enabled` is false, or `environment` is production and no address is
+            set, so that only the private server would be left.
+    """
+    if not settings.redis.enabled:
+        raise ConfigError(
+            ["redis.enabled is false: without Redis no task can be enqueued or run"],
+            hint="Set redis.enabled to true.",
+        )
+    if settings.environment == "production" and not settings.redis.addrs:
+        raise ConfigError(
+            [
+                "environment is production and redis.addrs is empty: the private server qd would"
+                " start is for development"
+            ],
+            hint="Set redis.addrs to your server, or QD_REDIS__ADDRS=host:port.",
+        )
+
+
+def _redis_conflicts(redis: RedisSettings) -> Iterator[Conflict]:
+    if redis.password and redis.password_file:
+        yield Conflict(
+            ("redis.password_file", "redis.password"),
+            "redis.password is set as well; keep one of the two",
+        )
+    if bool(redis.tls.cert_file) != bool(redis.tls.key_file):
+        yield Conflict(
+            ("redis.tls.cert_file", "redis.tls.key_file"),
+            "a certificate and its key go together; set redis.tls.cert_file and redis.tls.key_file",
+        )
+    schemes = {_scheme(address) for address in redis.addrs}
+    if len(schemes) > 1:
+        yield Conflict(
+            ("redis.addrs",),
+            f"addresses of different kinds ({', '.join(sorted(schemes))}); several addresses must"
+            " be nodes of one cluster, or sentinels of one group",
+        )
+    elif "unix" in schemes and len(redis.addrs) > 1:
+        yield Conflict(("redis.addrs",), "several unix:// sockets cannot be one cluster; keep one")
+    clustered = "redis-cluster" in schemes or (
+        len(redis.addrs) > 1 and "redis-sentinel" not in schemes
+    )
+    if clustered and redis.db:
+        yield Conflict(
+            ("redis.db", "redis.addrs"),
+            f"{redis.db} does not exist in a cluster, which has only database 0; set 0",
+        )
+
+
+def _scheme(address: str) -> str:
+    scheme, mark, _ = address.partition("://")
+    return scheme if mark else "redis"
+
+
+def _retry_conflicts(key: str, retry: RetrySettings) -> Iterator[Conflict]:
+    if retry.policy == "list" and not retry.delays:
+        yield Conflict(
+            (f"{key}.policy", f"{key}.delays"),
+            f"the policy list needs {key}.delays, as in [1s, 10s, 5m]",
+        )
+    if retry.delays and retry.policy != "list":
+        yield Conflict(
+            (f"{key}.delays", f"{key}.policy"),
+            f"is used by the policy list only; set {key}.policy to list, or remove the delays",
+        )
+    if retry.policy == "exponential" and retry.initial > retry.max:
+        yield Conflict(
+            (f"{key}.initial", f"{key}.max", f"{key}.policy"),
+            f"the first delay is longer than the longest; raise {key}.max",
+        )

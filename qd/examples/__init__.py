@@ -1,0 +1,1 @@
+"""Applications that ship with qd. Start with `shop`."""

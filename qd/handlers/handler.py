@@ -1,0 +1,73 @@
+"""One registered handler: the function, how it is called, and what it says about its tasks."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from qd.errors import UsageError
+from qd.handlers.binding import Binding, bind
+from qd.handlers.context import Context
+from qd.handlers.options import NO_OPTIONS, TaskOptions
+from qd.handlers.task import Task
+from qd.policy.retry import RetryPolicy
+
+RetryDelay = Callable[[int, BaseException, Task], float]
+"""A user's own rule: (retries used, error, task) -> seconds until the next attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """
+    A handler by its pattern. `is_async` tells whether `call` gives a coroutine.
+
+    `call(ctx, task)` reads the payload and calls the user's function.
+    """
+
+    pattern: str
+    function: Callable[..., Any]
+    is_async: bool
+    binding: Binding
+    options: TaskOptions = NO_OPTIONS
+    retry: RetryPolicy | RetryDelay | None = None
+
+    def call(self, ctx: Context, task: Task) -> Any:
+        args, kwargs = self.binding.arguments(ctx, task)
+        return self.function(*args, **kwargs)
+
+
+def make_handler(
+    pattern: str,
+    target: Any,
+    *,
+    options: TaskOptions = NO_OPTIONS,
+    retry: RetryPolicy | RetryDelay | None = None,
+) -> Handler:
+    """
+    Return the handler for *target*: a function, or an object with `process_task(ctx, task)`.
+
+    Raises:
+        UsageError: It is neither, or its signature cannot be served.
+    """
+    function = getattr(target, "process_task", target)
+    if not callable(function):
+        raise UsageError(
+            f"handler for {pattern!r} is {type(target).__name__}, which cannot be called",
+            hint="Give a function, or an object with a method process_task(ctx, task).",
+        )
+    if inspect.isclass(target):
+        raise UsageError(
+            f"handler for {pattern!r} is the class {target.__name__}, not an object of it",
+            hint=f"Create it first: {target.__name__}(...)",
+        )
+    called = function if inspect.isroutine(function) else function.__call__
+    return Handler(
+        pattern=pattern,
+        function=function,
+        is_async=inspect.iscoroutinefunction(called),
+        binding=bind(function, pattern),
+        options=options,
+        retry=retry,
+    )

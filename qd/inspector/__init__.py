@@ -1,0 +1,15 @@
+"""
+The operator's side: look at queues, tasks and worker processes, and intervene.
+
+- `inspector`: `Inspector`, one front with six parts
+- `queues`, `removal`, `groups`: sizes, history, pause, purge, remove
+- `tasks`, `actions`, `walk`: look at tasks, run, archive and delete them, one or many
+- `servers`, `schedulers`, `stats`: who is there, and the totals of everything
+- `views`, `values`: what all of them return, plain data with a documented JSON form
+
+Everything here is synchronous, over a `Link`, and works on what Go servers wrote as well. What is
+done to Redis is in `protocol/ops/inspect*.py`; tables and questions are the command line's business.
+Queue names are the full ones, with the configured prefix.
+
+Read `inspector.py`, then `tasks.py`.
+"""

@@ -1,0 +1,36 @@
+"""The front of the operator's side: one object with a part for each kind of thing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from qd.broker.link import Link
+from qd.inspector.groups import Groups
+from qd.inspector.queues import Queues
+from qd.inspector.schedulers import Schedulers
+from qd.inspector.servers import Servers
+from qd.inspector.stats import Stats
+from qd.inspector.tasks import Tasks
+
+
+class Inspector:
+    """
+    Look at everything that is in Redis, and intervene.
+
+    It only holds the link, so it may be shared between threads if the link may. Every method raises
+    the `BrokerError` that fits when Redis does not answer or refuses.
+
+    Args:
+        link: Where to; the caller closes it.
+
+        clock: The present as Unix seconds.
+    """
+
+    def __init__(self, link: Link, *, clock: Callable[[], float] = time.time) -> None:
+        self.groups = Groups(link)
+        self.tasks = Tasks(link, clock)
+        self.queues = Queues(link, self.tasks, self.groups, clock)
+        self.servers = Servers(link, clock)
+        self.schedulers = Schedulers(link, clock)
+        self.stats = Stats(link, self.queues)

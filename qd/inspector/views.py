@@ -1,0 +1,300 @@
+"""
+What the inspector returns: plain data, with a stable JSON form (`as_dict()`).
+
+Moments are aware datetimes in UTC (in JSON: ISO 8601 with a Z), durations seconds. Payloads and
+results are bytes; in JSON each is three fields, see `values.content`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import date, datetime
+from typing import Any
+
+from qd.inspector.values import as_base64, content, iso
+
+
+@dataclass(frozen=True, slots=True)
+class TaskView:
+    """
+    One task, in whatever state.
+
+    - `next_at`: when a scheduled task or a retry is due; `archived_at`, `expires_at`: since when a
+      dead task is kept, until when a completed one is
+    - `timeout`, `retention`: seconds, 0 means none; `retried` of `max_retry` retries are used up
+    - `orphaned`: it counts as running, but nobody renews its lease; it will be recovered
+    - `owner`, `deaths`, `cause`: the worker that runs it, how many workers died while they did, how
+    - `missing`: its id is listed, but its message is gone; little more than the id is known
+    - `undecodable`: its message cannot be read; `raw` are the bytes, the fields from it are empty
+    """
+
+    id: str
+    queue: str
+    state: str
+    type: str = ""
+    payload: bytes = b""
+    headers: tuple[tuple[str, str], ...] = ()
+    max_retry: int = 0
+    retried: int = 0
+    error: str = ""
+    last_failed_at: datetime | None = None
+    timeout: int = 0
+    deadline: datetime | None = None
+    retention: int = 0
+    completed_at: datetime | None = None
+    group: str = ""
+    unique_key: str = ""
+    next_at: datetime | None = None
+    archived_at: datetime | None = None
+    expires_at: datetime | None = None
+    pending_since: datetime | None = None
+    result: bytes | None = None
+    lease_until: datetime | None = None
+    orphaned: bool = False
+    owner: str = ""
+    deaths: int = 0
+    cause: str = ""
+    missing: bool = False
+    undecodable: bool = False
+    raw: bytes = b""
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "type": self.type,
+            "queue": self.queue,
+            "state": self.state,
+            **content("payload", self.payload),
+            "headers": dict(self.headers),
+            "max_retry": self.max_retry,
+            "retried": self.retried,
+            "error": self.error,
+            "last_failed_at": iso(self.last_failed_at),
+            "timeout": self.timeout,
+            "deadline": iso(self.deadline),
+            "retention": self.retention,
+            "completed_at": iso(self.completed_at),
+            "group": self.group,
+            "unique_key": self.unique_key,
+            "next_at": iso(self.next_at),
+            "archived_at": iso(self.archived_at),
+            "expires_at": iso(self.expires_at),
+            "pending_since": iso(self.pending_since),
+            **content("result", self.result),
+            "lease_until": iso(self.lease_until),
+            "orphaned": self.orphaned,
+            "owner": self.owner,
+            "deaths": self.deaths,
+            "cause": self.cause,
+            "missing": self.missing,
+            "undecodable": self.undecodable,
+            "raw_base64": as_base64(self.raw) if self.undecodable else None,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class QueueView:
+    """
+    One queue at the moment `as_of`.
+
+    - `size`: tasks in all seven states; `orphaned` of the active ones have no live lease
+    - `processed`, `failed`: of the present UTC day; processed counts failures as well
+    - `latency`: seconds that the next task has been waiting; 0 when none waits
+    - `memory`: bytes, estimated; None unless it was asked for
+    - `problems`: keys that hold something else than they should, in words
+    """
+
+    name: str
+    size: int
+    pending: int
+    active: int
+    scheduled: int
+    retry: int
+    archived: int
+    completed: int
+    aggregating: int
+    groups: int
+    orphaned: int
+    paused: bool
+    paused_at: datetime | None
+    processed: int
+    failed: int
+    processed_total: int
+    failed_total: int
+    latency: float
+    memory: int | None
+    problems: tuple[str, ...]
+    as_of: datetime
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self) | {
+            "paused_at": iso(self.paused_at),
+            "problems": list(self.problems),
+            "as_of": iso(self.as_of),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class DayView:
+    """What a queue did on one UTC day. `error_rate` is failed / processed, None for an idle day."""
+
+    day: date
+    processed: int
+    failed: int
+
+    @property
+    def error_rate(self) -> float | None:
+        return self.failed / self.processed if self.processed else None
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "day": self.day.isoformat(),
+            "processed": self.processed,
+            "failed": self.failed,
+            "error_rate": self.error_rate,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class GroupView:
+    """A group and how many tasks wait in it."""
+
+    name: str
+    size: int
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class RunningView:
+    """A task that a worker process says it is running. `deadline` ends the handler."""
+
+    task_id: str
+    type: str
+    queue: str
+    payload: bytes
+    started: datetime | None
+    deadline: datetime | None
+    server_id: str
+    host: str
+    pid: int
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "task_id": self.task_id,
+            "type": self.type,
+            "queue": self.queue,
+            **content("payload", self.payload),
+            "started": iso(self.started),
+            "deadline": iso(self.deadline),
+            "server_id": self.server_id,
+            "host": self.host,
+            "pid": self.pid,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class ServerView:
+    """
+    A worker process, as of its last report, at most 10 s ago. asynq calls it a server.
+
+    `status` is new, active, stopped (takes no more tasks) or closed; `queues` has the weights.
+    """
+
+    id: str
+    host: str
+    pid: int
+    status: str
+    started: datetime | None
+    concurrency: int
+    active_workers: int
+    queues: tuple[tuple[str, int], ...]
+    strict_priority: bool
+    running: tuple[RunningView, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "host": self.host,
+            "pid": self.pid,
+            "status": self.status,
+            "started": iso(self.started),
+            "concurrency": self.concurrency,
+            "active_workers": self.active_workers,
+            "queues": dict(self.queues),
+            "strict_priority": self.strict_priority,
+            "running": [one.as_dict() for one in self.running],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class EntryView:
+    """A periodic task of a scheduler. `options` are texts in Go's syntax, such as `Queue("low")`."""
+
+    id: str
+    spec: str
+    type: str
+    payload: bytes
+    options: tuple[str, ...]
+    next: datetime | None
+    prev: datetime | None
+    scheduler_id: str
+    host: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "spec": self.spec,
+            "type": self.type,
+            **content("payload", self.payload),
+            "options": list(self.options),
+            "next": iso(self.next),
+            "prev": iso(self.prev),
+            "scheduler_id": self.scheduler_id,
+            "host": self.host,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class EventView:
+    """One firing of a scheduler entry."""
+
+    task_id: str
+    enqueued_at: datetime | None
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"task_id": self.task_id, "enqueued_at": iso(self.enqueued_at)}
+
+
+@dataclass(frozen=True, slots=True)
+class RedisView:
+    """The server behind it all; on a cluster, one of its nodes. Memory in bytes, uptime in seconds."""
+
+    version: str
+    mode: str
+    uptime: int
+    clients: int
+    memory: int
+    memory_peak: int
+    memory_max: int
+    eviction: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class OverviewView:
+    """All queues, and their sums: `totals` has the count fields of `QueueView` by name."""
+
+    queues: tuple[QueueView, ...]
+    totals: dict[str, int]
+    redis: RedisView
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "queues": [one.as_dict() for one in self.queues],
+            "totals": dict(self.totals),
+            "redis": self.redis.as_dict(),
+        }

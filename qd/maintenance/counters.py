@@ -1,0 +1,21 @@
+"""What the loops of one scheduler process have done since it started."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Counters:
+    """Numbers of tasks; `reclaimed` and `aggregated` count groups' sets, `ticks` cron tasks."""
+
+    forwarded: int = 0
+    put_back: int = 0
+    retried: int = 0
+    archived: int = 0
+    ghosts: int = 0
+    adopted: int = 0
+    reclaimed: int = 0
+    deleted: int = 0
+    aggregated: int = 0
+    ticks: int = 0

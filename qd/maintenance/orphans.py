@@ -1,0 +1,89 @@
+"""
+Hands back what a dead worker process of this host held, without waiting for its leases to end.
+
+Whoever hears of the death may do it, and several may: what was handed back once is not the dead
+worker's any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+
+from qd.broker.async_link import AsyncLink
+from qd.errors import BrokerError, BrokerUnavailable
+from qd.protocol import constants
+from qd.protocol.ops import upkeep
+
+_log = logging.getLogger("qd.orphans")
+
+_LONGEST_BACKOFF = 1.0
+
+
+async def hand_back(
+    link: AsyncLink, queues: Sequence[str], owner: str, cause: str, running: Sequence[str]
+) -> tuple[int, int]:
+    """
+    Put all that *owner* held back at the head of its queues; no retry is charged.
+
+    The death, with its *cause*, is counted for the tasks whose ids are in *running*; one that has
+    now killed its worker twice is archived as poison. While Redis is away this is tried again, until
+    the leases have run out and the tasks are recovered anyway. Safe to repeat.
+
+    Returns:
+        How many tasks were put back, and how many were archived.
+    """
+    give_up_at = time.monotonic() + constants.LEASE
+    put_back = archived = attempt = 0
+    left = list(queues)
+    while left:
+        now_ns = time.time_ns()
+        answers = await _ask(link, left, owner, cause, running, now_ns)
+        missing = []
+        for queue, answer in zip(left, answers, strict=True):
+            if isinstance(answer, BrokerUnavailable):
+                missing.append(queue)
+            elif isinstance(answer, BaseException):
+                _log.error(
+                    "tasks of %s in %s wait for their leases to end: %s", owner, queue, answer
+                )
+            else:
+                back, poison = answer
+                put_back += len(back)
+                archived += len(poison)
+                for task_id in poison:
+                    _log.error(
+                        "task %s in %s is archived: %d worker processes died while they ran it, "
+                        "the last one of %s",
+                        task_id, queue, constants.POISON_DEATHS, cause,
+                    )  # fmt: skip
+        left = missing
+        if left:
+            if time.monotonic() >= give_up_at:
+                _log.error("tasks of %s in %s wait for their leases to end", owner, ", ".join(left))
+                break
+            await asyncio.sleep(min(0.05 * 2 ** min(attempt, 8), _LONGEST_BACKOFF))
+            attempt += 1
+    _log.info("worker %s is gone (%s): %d tasks put back", owner, cause, put_back)
+    return put_back, archived
+
+
+async def _ask(
+    link: AsyncLink,
+    queues: list[str],
+    owner: str,
+    cause: str,
+    running: Sequence[str],
+    now_ns: int,
+) -> list[tuple[list[str], list[str]] | BaseException]:
+    try:
+        return await link.execute_each(
+            [
+                upkeep.hand_back(queue, owner, running=running, cause=cause, now_ns=now_ns)
+                for queue in queues
+            ]
+        )
+    except BrokerError as error:
+        return [error] * len(queues)

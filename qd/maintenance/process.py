@@ -1,0 +1,121 @@
+"""The loops of one scheduler process, started and stopped together."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+import uuid
+from collections.abc import Callable, Sequence
+
+from qd.broker.connect import open_async_link
+from qd.broker.endpoint import Endpoint
+from qd.client.compose import Composer
+from qd.config.model import Settings
+from qd.handlers.options import TaskOptions
+from qd.handlers.retries import RetryRules
+from qd.maintenance.aggregator import Aggregator, Merge
+from qd.maintenance.counters import Counters
+from qd.maintenance.cron import Cron
+from qd.maintenance.entries import Declaration, Entry
+from qd.maintenance.forwarder import Forwarder
+from qd.maintenance.janitor import Janitor
+from qd.maintenance.orphans import hand_back
+from qd.maintenance.publisher import Publisher
+from qd.maintenance.recoverer import Recoverer
+
+
+class Scheduler:
+    """
+    Keeps the queues tidy and enqueues periodic tasks until stopped. Made inside a running loop.
+
+    Any number may run on any number of hosts. While Redis is away all loops wait and say so once.
+
+    Args:
+        queues: The queues to look after, as they are stored (with their prefix).
+
+        rules: When a task that a Go server lost is tried again.
+
+        declared: The periodic tasks; those that are not enabled are left out.
+
+        aggregators: Patterns of group names and the functions that merge such groups.
+
+        options_of: The options that a task type has by itself.
+
+    Raises:
+        CronError: The spec of a periodic task cannot be read; the message names it.
+        QdError: A periodic task cannot be composed.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        endpoint: Endpoint,
+        *,
+        queues: Sequence[str],
+        composer: Composer,
+        rules: RetryRules,
+        declared: Sequence[Declaration],
+        aggregators: Sequence[tuple[str, Merge]],
+        options_of: Callable[[str], TaskOptions],
+    ) -> None:
+        own = settings.scheduler
+        self.id = f"{socket.gethostname() or 'unknown-host'}:{os.getpid()}:{uuid.uuid4()}"
+        self.counts = Counters()
+        self.entries = [
+            Entry(
+                one,
+                composer,
+                queue_prefix=settings.queue_prefix,
+                timezone=own.timezone,
+                options_of=options_of,
+                now=time.time(),
+            )
+            for one in declared
+            if one.enabled
+        ]
+        self._queues = list(queues)
+        self._link = open_async_link(endpoint)
+        self._loops = (
+            Forwarder(endpoint, queues, self.counts),
+            Recoverer(self._link, queues, rules, interval=own.recover_interval, counts=self.counts),
+            Cron(self._link, self.entries, self.counts),
+            Aggregator(
+                self._link,
+                queues,
+                aggregators,
+                settings=own.group,
+                composer=composer,
+                queue_prefix=settings.queue_prefix,
+                options_of=options_of,
+                counts=self.counts,
+            ),
+            Janitor(
+                self._link,
+                queues,
+                queue_prefix=settings.queue_prefix,
+                interval=own.janitor_interval,
+                batch=own.janitor_batch,
+                counts=self.counts,
+            ),
+            Publisher(self._link, self.id, self.entries, heartbeat=own.heartbeat),
+        )
+
+    async def start(self) -> None:
+        """Start all loops; what Redis has to do with it happens in them."""
+        for loop in self._loops:
+            loop.start()
+
+    async def stop(self) -> None:
+        """Let each loop end its step, take the entries off the list, and close the connections."""
+        for loop in self._loops:
+            await loop.stop()
+        await self._link.close()
+
+    async def hand_back(self, owner: str, cause: str, running: Sequence[str]) -> tuple[int, int]:
+        """
+        Put back what the dead worker *owner* held; see `orphans.hand_back`.
+
+        Returns how many tasks were put back, and how many were archived as poison.
+        """
+        return await hand_back(self._link, self._queues, owner, cause, running)

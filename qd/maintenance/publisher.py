@@ -1,0 +1,58 @@
+"""Shows this scheduler's periodic tasks to asynq's tools: `asynq cron ls`, asynqmon, `qd cron`."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Sequence
+
+from qd.broker.async_link import AsyncLink
+from qd.errors import BrokerError
+from qd.maintenance.entries import Entry
+from qd.protocol.ops import presence
+from qd.service import Service
+
+_UNSETTLED = 1.0
+
+
+class Publisher:
+    """
+    The loop; without entries it does not run. *heartbeat* is in seconds.
+
+    A clean stop takes the entries off the list. Their history stays, for an entry keeps its id.
+    """
+
+    def __init__(
+        self, link: AsyncLink, scheduler_id: str, entries: Sequence[Entry], *, heartbeat: float
+    ) -> None:
+        self._link = link
+        self._scheduler_id = scheduler_id
+        self._entries = list(entries)
+        self._heartbeat = heartbeat
+        self._ttl = math.ceil(2 * heartbeat)
+        self._log = logging.getLogger("qd.publisher")
+        self._service = Service("publisher", lambda: self.step(time.time()))
+
+    def start(self) -> None:
+        if self._entries:
+            self._service.start()
+
+    async def stop(self) -> None:
+        await self._service.stop()
+        if not self._entries:
+            return
+        try:
+            await self._link.execute_many(presence.clear_entries(self._scheduler_id))
+        except BrokerError as error:
+            self._log.warning("the schedule is listed %d s longer: %s", self._ttl, error)
+
+    async def step(self, now: float) -> float:
+        """Show the entries as they are at *now*; returns the seconds until the next time."""
+        settled = all(entry.last is not None for entry in self._entries)
+        entries = [entry.published() for entry in self._entries]
+        await self._link.execute_many(
+            presence.write_entries(self._scheduler_id, entries, now=int(now), ttl=self._ttl)
+        )
+        # Until the cron loop has read what was before, the last times are missing.
+        return self._heartbeat if settled else min(_UNSETTLED, self._heartbeat)

@@ -1,0 +1,11 @@
+"""
+Decisions, and nothing else: pure, no I/O, no clock. `now` and randomness are arguments.
+
+- `outcome`: how a run ended -> what happens to the task (the answer for failures and crashes alike)
+- `retry`: how long to wait before the next attempt
+- `deadline`: timeout and deadline -> one moment
+- `queue_order`: which queues the next tasks are taken from
+- `cron`: when a periodic task is due
+
+Read `outcome` first. What changes in Redis is written in `qd/protocol/lua/`.
+"""

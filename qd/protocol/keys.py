@@ -1,0 +1,149 @@
+"""
+Every Redis key, one function each: asynq's by asynq's names, qd's own under `qd:`.
+
+All keys of one queue carry the hash tag `{queue}` and so live in one slot of a cluster.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+# asynq's global keys: each in a slot of its own.
+QUEUES = "asynq:queues"
+SERVERS = "asynq:servers"
+WORKERS = "asynq:workers"
+SCHEDULERS = "asynq:schedulers"
+CANCEL_CHANNEL = "asynq:cancel"
+
+
+def prefix(queue: str) -> str:
+    return f"asynq:{{{queue}}}:"
+
+
+def task_prefix(queue: str) -> str:
+    """What stands before a task's id in the key of its hash."""
+    return f"asynq:{{{queue}}}:t:"
+
+
+def task(queue: str, task_id: str) -> str:
+    return f"asynq:{{{queue}}}:t:{task_id}"
+
+
+def pending(queue: str) -> str:
+    return f"asynq:{{{queue}}}:pending"
+
+
+def active(queue: str) -> str:
+    return f"asynq:{{{queue}}}:active"
+
+
+def lease(queue: str) -> str:
+    return f"asynq:{{{queue}}}:lease"
+
+
+def scheduled(queue: str) -> str:
+    return f"asynq:{{{queue}}}:scheduled"
+
+
+def retry(queue: str) -> str:
+    return f"asynq:{{{queue}}}:retry"
+
+
+def archived(queue: str) -> str:
+    return f"asynq:{{{queue}}}:archived"
+
+
+def completed(queue: str) -> str:
+    return f"asynq:{{{queue}}}:completed"
+
+
+def paused(queue: str) -> str:
+    return f"asynq:{{{queue}}}:paused"
+
+
+def processed(queue: str) -> str:
+    return f"asynq:{{{queue}}}:processed"
+
+
+def failed(queue: str) -> str:
+    return f"asynq:{{{queue}}}:failed"
+
+
+def processed_on(queue: str, day: str) -> str:
+    """Counter of one UTC day, written YYYY-MM-DD."""
+    return f"asynq:{{{queue}}}:processed:{day}"
+
+
+def failed_on(queue: str, day: str) -> str:
+    return f"asynq:{{{queue}}}:failed:{day}"
+
+
+def groups(queue: str) -> str:
+    return f"asynq:{{{queue}}}:groups"
+
+
+def group_prefix(queue: str) -> str:
+    return f"asynq:{{{queue}}}:g:"
+
+
+def group(queue: str, name: str) -> str:
+    return f"asynq:{{{queue}}}:g:{name}"
+
+
+def aggregation_sets(queue: str) -> str:
+    return f"asynq:{{{queue}}}:aggregation_sets"
+
+
+def aggregation_set(queue: str, name: str, set_id: str) -> str:
+    return f"asynq:{{{queue}}}:g:{name}:{set_id}"
+
+
+def unique(queue: str, task_type: str, payload: bytes | None) -> str:
+    """
+    The uniqueness lock of a task: type and md5 of the payload (asynq.go, base.go UniqueKey).
+
+    No payload (None) and an empty one (b"") have different locks, as in Go.
+    """
+    digest = "" if payload is None else hashlib.md5(payload, usedforsecurity=False).hexdigest()
+    return f"asynq:{{{queue}}}:unique:{task_type}:{digest}"
+
+
+def unique_prefix(queue: str) -> str:
+    return f"asynq:{{{queue}}}:unique:"
+
+
+def server(host: str, pid: int, server_id: str) -> str:
+    return f"asynq:servers:{{{host}:{pid}:{server_id}}}"
+
+
+def workers(host: str, pid: int, server_id: str) -> str:
+    return f"asynq:workers:{{{host}:{pid}:{server_id}}}"
+
+
+def scheduler(scheduler_id: str) -> str:
+    return f"asynq:schedulers:{{{scheduler_id}}}"
+
+
+def scheduler_history(entry_id: str) -> str:
+    return f"asynq:scheduler_history:{entry_id}"
+
+
+def fetch(queue: str, owner: str) -> str:
+    """qd: what the last fetch of one worker took, so that a lost reply can be asked for again."""
+    return f"qd:{{{queue}}}:fetch:{owner}"
+
+
+def cron(queue: str, name: str) -> str:
+    """qd: the last tick of a periodic task that was enqueued."""
+    return f"qd:{{{queue}}}:cron:{name}"
+
+
+def lock(name: str) -> str:
+    """qd: a named lock."""
+    return f"qd:lock:{{{name}}}"
+
+
+def queue_of(key: str) -> str:
+    """Return the queue a key belongs to, the text between its braces."""
+    start = key.index("{") + 1
+    return key[start : key.index("}", start)]

@@ -1,0 +1,58 @@
+-- archive: move active tasks to the dead-letter set, and trim it. A batch, each task fenced.
+--
+-- flags: allow-oom
+-- KEYS[1]  active           LIST   asynq:{q}:active
+-- KEYS[2]  lease            ZSET   asynq:{q}:lease
+-- KEYS[3]  archived         ZSET   asynq:{q}:archived
+-- KEYS[4]  processed        STRING asynq:{q}:processed
+-- KEYS[5]  processed_day    STRING asynq:{q}:processed:YYYY-MM-DD
+-- KEYS[6]  failed           STRING asynq:{q}:failed
+-- KEYS[7]  failed_day       STRING asynq:{q}:failed:YYYY-MM-DD
+-- ARGV[1]  task_prefix      asynq:{q}:t:
+-- ARGV[2]  owner
+-- ARGV[3]  stats_expire_at  Unix seconds
+-- ARGV[4]  now              Unix seconds
+-- ARGV[5]  oldest           Unix seconds; entries up to here are trimmed
+-- ARGV[6]  keep             entries at most
+-- ARGV[7..] per task: id, low, high (lease scores), message ('' = keep the bytes that are there)
+-- Returns  per task: 1 archived, 0 gone, -1 stale; then how many old entries were trimmed
+-- include: types
+-- include: fence
+-- include: stats
+-- include: unlock
+-- include: trim
+local bad = check_types({ [KEYS[1]] = 'list', [KEYS[2]] = 'zset', [KEYS[3]] = 'zset' })
+if bad then
+  return bad
+end
+local ids, replies, ended = {}, {}, 0
+for i = 7, #ARGV, 4 do
+  ids[#ids + 1] = ARGV[i]
+end
+-- Trimmed before the new ones come in, so that none of them is trimmed at once.
+local trimmed = trim_archived(ARGV[1], KEYS[3], ARGV[5], tonumber(ARGV[6]) - #ids)
+local scores = lease_scores(KEYS[2], ids)
+local from = near_tail(KEYS[1], ids[1]) and -1 or 1
+for n, id in ipairs(ids) do
+  local at = 4 * n + 3
+  local task = ARGV[1] .. id
+  local mine = fence(task, ARGV[2], scores[n], ARGV[at + 1], ARGV[at + 2])
+  if mine == 1 and redis.call('LREM', KEYS[1], from, id) == 0 then
+    mine = -1
+  end
+  if mine == 1 then
+    ended = ended + 1
+    redis.call('ZREM', KEYS[2], id)
+    redis.call('ZADD', KEYS[3], ARGV[4], id)
+    if ARGV[at + 3] ~= '' then
+      redis.call('HSET', task, 'msg', ARGV[at + 3])
+    end
+    redis.call('HSET', task, 'state', 'archived')
+    redis.call('HDEL', task, 'qd_owner')
+  end
+  replies[n] = mine
+end
+bump(KEYS[5], KEYS[4], ended, ARGV[3])
+bump(KEYS[7], KEYS[6], ended, ARGV[3])
+replies[#replies + 1] = trimmed
+return replies

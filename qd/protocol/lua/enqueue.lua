@@ -1,0 +1,39 @@
+-- enqueue: put new tasks at the tail of a queue's line. A batch; each task by itself.
+--
+-- KEYS[1]  pending          LIST   asynq:{q}:pending
+-- ARGV[1]  task_prefix      asynq:{q}:t:
+-- ARGV[2]  now_ns           nanoseconds
+-- ARGV[3..] per task: id, message, unique_key ('' = none), unique_ttl (seconds)
+-- Returns  per task: 1, or 'c' .. state (the id is in use), or 'd' .. holder (the lock is held)
+-- include: types
+-- include: refuse
+local bad = check_types({ [KEYS[1]] = 'list' })
+if bad then
+  return bad
+end
+local replies, pushed = {}, {}
+for i = 3, #ARGV, 4 do
+  local id, unique_key = ARGV[i], ARGV[i + 2]
+  local task = ARGV[1] .. id
+  local reply = 1
+  if redis.call('EXISTS', task) == 1 then
+    reply = in_use(task)
+  elseif unique_key ~= '' then
+    -- The id is checked before the lock is taken, so a conflict leaves no lock behind.
+    if redis.call('SET', unique_key, id, 'NX', 'EX', ARGV[i + 3]) then
+      redis.call('HSET', task, 'msg', ARGV[i + 1], 'state', 'pending', 'pending_since', ARGV[2], 'unique_key', unique_key)
+    else
+      reply = locked(unique_key)
+    end
+  else
+    redis.call('HSET', task, 'msg', ARGV[i + 1], 'state', 'pending', 'pending_since', ARGV[2])
+  end
+  if reply == 1 then
+    pushed[#pushed + 1] = id
+  end
+  replies[#replies + 1] = reply
+end
+for from = 1, #pushed, 500 do
+  redis.call('LPUSH', KEYS[1], unpack(pushed, from, math.min(from + 499, #pushed)))
+end
+return replies

@@ -1,0 +1,8 @@
+-- find_groups: keys of groups and staged sets, listed anywhere or not; part of a walk over all keys.
+--
+-- KEYS[1]  pending          LIST   asynq:{q}:pending: only names the node
+-- ARGV[1]  pattern          of the keys
+-- ARGV[2]  cursor           of SCAN; '0' = begin
+-- ARGV[3]  count            about how many keys to look at
+-- Returns  the next cursor ('0' = the end), then keys
+return redis.call('SCAN', ARGV[2], 'MATCH', ARGV[1], 'COUNT', ARGV[3])

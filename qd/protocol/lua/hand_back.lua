@@ -1,0 +1,56 @@
+-- hand_back: put back what a dead worker was holding, at the head of the line, no retry charged.
+--
+-- A task that was running when its worker died has that death counted; one that has done so too
+-- often is archived as poison, with its bytes unchanged.
+--
+-- flags: allow-oom
+-- KEYS[1]  pending          LIST   asynq:{q}:pending
+-- KEYS[2]  active           LIST   asynq:{q}:active
+-- KEYS[3]  lease            ZSET   asynq:{q}:lease
+-- KEYS[4]  archived         ZSET   asynq:{q}:archived
+-- ARGV[1]  task_prefix      asynq:{q}:t:
+-- ARGV[2]  owner            the dead worker
+-- ARGV[3]  now_ns           nanoseconds
+-- ARGV[4]  now              Unix seconds
+-- ARGV[5]  cause            how the worker died
+-- ARGV[6]  deaths_max
+-- ARGV[7]  latest           Unix seconds; a lease that ends later was not written by a worker of qd
+-- ARGV[8..] ids that were running; the others were only held
+-- Returns  ids put back, ids archived
+-- include: types
+local bad = check_types({ [KEYS[1]] = 'list', [KEYS[2]] = 'list', [KEYS[3]] = 'zset', [KEYS[4]] = 'zset' })
+if bad then
+  return bad
+end
+local running = {}
+for i = 8, #ARGV do
+  running[ARGV[i]] = true
+end
+local back, poison = {}, {}
+for _, id in ipairs(redis.call('LRANGE', KEYS[2], 0, -1)) do
+  local task = ARGV[1] .. id
+  local found = redis.pcall('HMGET', task, 'qd_owner', 'state')
+  -- A Go server that took the task over leaves the field of the owner before it in place.
+  local lease = tonumber(redis.call('ZSCORE', KEYS[3], id) or 0)
+  if not found.err and found[1] == ARGV[2] and found[2] == 'active' and lease <= tonumber(ARGV[7]) then
+    redis.call('LREM', KEYS[2], 1, id)
+    redis.call('ZREM', KEYS[3], id)
+    redis.call('HDEL', task, 'qd_owner')
+    local deaths = 0
+    if running[id] then
+      deaths = redis.call('HINCRBY', task, 'qd_deaths', 1)
+      redis.call('HSET', task, 'qd_cause', ARGV[5])
+    end
+    if deaths >= tonumber(ARGV[6]) then
+      redis.call('ZADD', KEYS[4], ARGV[4], id)
+      redis.call('HSET', task, 'state', 'archived')
+      poison[#poison + 1] = id
+    else
+      -- The active list has the latest first: pushed in this order, the oldest is the next to run.
+      redis.call('RPUSH', KEYS[1], id)
+      redis.call('HSET', task, 'state', 'pending', 'pending_since', ARGV[3])
+      back[#back + 1] = id
+    end
+  end
+end
+return { back, poison }

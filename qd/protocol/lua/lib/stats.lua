@@ -1,0 +1,16 @@
+-- Counters as asynq keeps them. pcall: a broken counter must never keep a task from ending.
+local function bump(day_key, total_key, by, expire_at)
+  if by == 0 then
+    return
+  end
+  if redis.pcall('INCRBY', day_key, by) == by then
+    redis.pcall('EXPIREAT', day_key, expire_at)
+  end
+  local total = redis.pcall('GET', total_key)
+  -- asynq starts again at 1 when the counter cannot grow.
+  if type(total) == 'string' and (tonumber(total) or 0) >= 9223372036854775295 then
+    redis.pcall('SET', total_key, by)
+  else
+    redis.pcall('INCRBY', total_key, by)
+  end
+end

@@ -1,0 +1,47 @@
+-- retry: let active tasks run again later. A batch, each task fenced.
+--
+-- flags: allow-oom
+-- KEYS[1]  active           LIST   asynq:{q}:active
+-- KEYS[2]  lease            ZSET   asynq:{q}:lease
+-- KEYS[3]  retry            ZSET   asynq:{q}:retry
+-- KEYS[4]  processed        STRING asynq:{q}:processed
+-- KEYS[5]  processed_day    STRING asynq:{q}:processed:YYYY-MM-DD
+-- KEYS[6]  failed           STRING asynq:{q}:failed
+-- KEYS[7]  failed_day       STRING asynq:{q}:failed:YYYY-MM-DD
+-- ARGV[1]  task_prefix      asynq:{q}:t:
+-- ARGV[2]  owner
+-- ARGV[3]  stats_expire_at  Unix seconds
+-- ARGV[4..] per task: id, low, high (lease scores), message, retry_at (Unix seconds), is_failure (0 or 1)
+-- Returns  per task: 1 moved, 0 gone, -1 stale
+-- include: types
+-- include: fence
+-- include: stats
+local bad = check_types({ [KEYS[1]] = 'list', [KEYS[2]] = 'zset', [KEYS[3]] = 'zset' })
+if bad then
+  return bad
+end
+local ids, replies, failures = {}, {}, 0
+for i = 4, #ARGV, 6 do
+  ids[#ids + 1] = ARGV[i]
+end
+local scores = lease_scores(KEYS[2], ids)
+local from = near_tail(KEYS[1], ids[1]) and -1 or 1
+for n, id in ipairs(ids) do
+  local at = 6 * n - 2
+  local task = ARGV[1] .. id
+  local mine = fence(task, ARGV[2], scores[n], ARGV[at + 1], ARGV[at + 2])
+  if mine == 1 and redis.call('LREM', KEYS[1], from, id) == 0 then
+    mine = -1
+  end
+  if mine == 1 then
+    redis.call('ZREM', KEYS[2], id)
+    redis.call('ZADD', KEYS[3], ARGV[at + 4], id)
+    redis.call('HSET', task, 'msg', ARGV[at + 3], 'state', 'retry')
+    redis.call('HDEL', task, 'qd_owner')
+    failures = failures + tonumber(ARGV[at + 5])
+  end
+  replies[n] = mine
+end
+bump(KEYS[5], KEYS[4], failures, ARGV[3])
+bump(KEYS[7], KEYS[6], failures, ARGV[3])
+return replies

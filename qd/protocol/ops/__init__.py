@@ -1,0 +1,12 @@
+"""
+Every operation on Redis, as pure functions that return an `Op`.
+
+- `tasks`: enqueue, schedule, add to a group, dequeue, arm
+- `endings`: done, complete, retry, archive, requeue, extend, results: what a lease allows
+- `upkeep`: forward, expired leases, hand back, janitor
+- `groups`: aggregation
+- `presence`: servers, running tasks, scheduler entries
+- `cron`: ticks and history
+- `locks`: named locks
+- `inspect*`: the operator's side
+"""

@@ -1,0 +1,137 @@
+"""
+Operations of periodic tasks: each tick is decided once, and noted in asynq's history.
+
+What is known of a periodic task stands in one hash beside its queue: the last tick that was decided,
+the last one that was enqueued, the id of its task, and whether it is paused.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from qd.protocol import codec, constants, keys
+from qd.protocol.message import EnqueueEvent
+from qd.protocol.op import Op, command, script
+from qd.protocol.ops.admission import admission_args, admission_keys
+from qd.protocol.ops.tasks import NewTask
+from qd.protocol.scripts import Script
+from qd.protocol.state import TaskState
+
+_BEGIN = Script("cron_begin")
+_TICK = Script("cron_tick")
+
+_REMEMBER = 400 * 24 * 3600
+"""Seconds that the last tick is remembered: longer than the rarest usual period, a year."""
+
+_NAMESPACE = uuid.UUID("3c9ad1a4-6f0e-5b62-9d55-0f2f6a7c8e41")
+
+
+class Decision(IntEnum):
+    """What became of a tick."""
+
+    ENQUEUED = 1
+    DECIDED_BEFORE = 0
+    """By another scheduler, or by this one before it lost the answer."""
+    ID_IN_USE = 2
+    LOCK_HELD = 3
+    STILL_RUNNING = 4
+    """The task of the last tick has not ended, and overlapping is not wanted."""
+    PAUSED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """The last tick that was decided, and the last that was enqueued (Unix seconds)."""
+
+    tick: int
+    fired: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ticked:
+    """What was decided about a tick, and the last tick that was enqueued (Unix seconds)."""
+
+    decision: Decision
+    fired: int | None
+
+
+def entry_id(queue_prefix: str, name: str) -> str:
+    """The id of a periodic task: the same on every host and after every restart."""
+    return str(uuid.uuid5(_NAMESPACE, f"{queue_prefix}\0{name}"))
+
+
+def begin(queue: str, name: str, *, now: int) -> Op[Ledger]:
+    """
+    Return what is known of a periodic task. If nothing is, its ticks count from *now* on.
+
+    Safe to repeat: whoever comes first decides when it began.
+    """
+    return script(
+        _BEGIN,
+        [keys.cron(queue, name)],
+        [now, _REMEMBER],
+        lambda reply: Ledger(int(reply[0]), _moment(reply[1])),
+    )
+
+
+def tick(
+    queue: str,
+    name: str,
+    task: NewTask,
+    state: TaskState,
+    *,
+    tick_at: int,
+    overlap: bool,
+    now_ns: int,
+) -> Op[Ticked]:
+    """
+    Enqueue the task of the tick at *tick_at* (Unix seconds), unless that or a later one was decided.
+
+    *state* is where the new task belongs: pending, scheduled or aggregating. Without *overlap* the
+    tick passes without a task while the last one has not ended: it neither completed nor was it
+    archived. Atomic, so any number of schedulers may try; safe to repeat.
+    """
+    return script(
+        _TICK,
+        [keys.cron(queue, name), *admission_keys(queue, task, state)],
+        [
+            tick_at,
+            _REMEMBER,
+            int(overlap),
+            keys.task_prefix(queue),
+            *admission_args(task, state, now_ns=now_ns),
+        ],
+        lambda reply: Ticked(Decision(reply[0]), _moment(reply[1])),
+    )
+
+
+def pause(queue: str, name: str, *, now: int) -> Op[int]:
+    """Let ticks pass without a task from now on (Unix seconds); they do not count as missed."""
+    return command("HSET", [keys.cron(queue, name)], ["paused", now], int)
+
+
+def resume(queue: str, name: str) -> Op[bool]:
+    """Let ticks enqueue tasks again; False if it was not paused."""
+    return command("HDEL", [keys.cron(queue, name)], ["paused"], bool)
+
+
+def paused_since(queue: str, name: str) -> Op[int | None]:
+    """Since when a periodic task is paused, in Unix seconds; None if it is not."""
+    return command("HGET", [keys.cron(queue, name)], ["paused"], _moment)
+
+
+def record_event(entry: str, task_id: str, *, now_ns: int) -> list[Op[Any]]:
+    """Note a firing in the history of the entry with that id; at most 1,000 are kept."""
+    key = keys.scheduler_history(entry)
+    event = codec.encode_event(EnqueueEvent(task_id, now_ns))
+    return [
+        command("ZREMRANGEBYRANK", [key], [0, -constants.HISTORY_MAX], int),
+        command("ZADD", [key], [now_ns // 1_000_000_000, event], int),
+    ]
+
+
+def _moment(reply: Any) -> int | None:
+    return int(reply) if reply else None

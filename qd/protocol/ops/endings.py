@@ -1,0 +1,180 @@
+"""
+Operations on a task one holds a lease of: end it, extend it, store its result.
+
+All of them are fenced. `Held` says whose the task is: the owner noted at dequeue, and the range of
+lease scores that owner may have written. Answers are three-valued, see `Fate`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from qd.protocol import constants, keys
+from qd.protocol.op import Argument, Op, script
+from qd.protocol.scripts import Script
+
+_DONE = Script("done")
+_COMPLETE = Script("complete")
+_RETRY = Script("retry")
+_ARCHIVE = Script("archive")
+_REQUEUE = Script("requeue")
+_EXTEND = Script("extend")
+_WRITE_RESULT = Script("write_result")
+
+
+class Fate(IntEnum):
+    """What became of one task of a batch."""
+
+    OK = 1
+    GONE = 0
+    """The task no longer exists: it was ended before, perhaps by this very call, sent twice."""
+    STALE = -1
+    """It is somebody else's now; nothing was changed."""
+
+
+@dataclass(slots=True)
+class Held:
+    """A lease: the task, and the scores (Unix seconds) that were or may have been written for it."""
+
+    id: str
+    low: int
+    high: int
+
+
+@dataclass(slots=True)
+class Ending:
+    """How one held task ends. Only the fields that the operation needs are looked at."""
+
+    held: Held
+    unique_key: str = ""
+    message: bytes = b""
+    at: int = 0
+    """Unix seconds: when to retry, or until when to keep a completed task."""
+    is_failure: bool = True
+    result: bytes | None = None
+
+
+def _fates(reply: Any) -> list[Fate]:
+    return [Fate(one) for one in reply]
+
+
+def _stats(queue: str, day: str) -> list[str]:
+    return [
+        keys.processed(queue),
+        keys.processed_on(queue, day),
+        keys.failed(queue),
+        keys.failed_on(queue, day),
+    ]
+
+
+def done(
+    queue: str, owner: str, endings: Sequence[Ending], *, day: str, now: int
+) -> Op[list[Fate]]:
+    """Forget tasks that succeeded; releases their locks, counts them on *day* (UTC)."""
+    args: list[Argument] = [keys.task_prefix(queue), owner, now + constants.STATS_TTL]
+    for ending in endings:
+        held = ending.held
+        args += (held.id, held.low, held.high, ending.unique_key)
+    return script(
+        _DONE,
+        [
+            keys.active(queue),
+            keys.lease(queue),
+            keys.processed(queue),
+            keys.processed_on(queue, day),
+        ],
+        args,
+        _fates,
+    )
+
+
+def complete(
+    queue: str, owner: str, endings: Sequence[Ending], *, day: str, now: int
+) -> Op[list[Fate]]:
+    """Keep tasks that succeeded until `at`, with their message and result."""
+    args: list[Argument] = [keys.task_prefix(queue), owner, now + constants.STATS_TTL]
+    for ending in endings:
+        held, result = ending.held, ending.result
+        args += (held.id, held.low, held.high, ending.unique_key, ending.message, ending.at)
+        args += (0, b"") if result is None else (1, result)
+    return script(
+        _COMPLETE,
+        [
+            keys.active(queue),
+            keys.lease(queue),
+            keys.completed(queue),
+            keys.processed(queue),
+            keys.processed_on(queue, day),
+        ],
+        args,
+        _fates,
+    )
+
+
+def retry(
+    queue: str, owner: str, endings: Sequence[Ending], *, day: str, now: int
+) -> Op[list[Fate]]:
+    """Let tasks run again at `at`; counted as processed and failed if `is_failure`."""
+    args: list[Argument] = [keys.task_prefix(queue), owner, now + constants.STATS_TTL]
+    for ending in endings:
+        held = ending.held
+        args += (held.id, held.low, held.high, ending.message, ending.at, int(ending.is_failure))
+    return script(
+        _RETRY,
+        [keys.active(queue), keys.lease(queue), keys.retry(queue), *_stats(queue, day)],
+        args,
+        _fates,
+    )
+
+
+def archive(
+    queue: str, owner: str, endings: Sequence[Ending], *, day: str, now: int
+) -> Op[list[Fate]]:
+    """
+    Move tasks to the dead-letter set. An empty message keeps the bytes that are stored.
+
+    Entries older than 90 days, and the oldest beyond 10,000, are deleted with their tasks.
+    """
+    args: list[Argument] = [
+        keys.task_prefix(queue),
+        owner,
+        now + constants.STATS_TTL,
+        now,
+        now - constants.ARCHIVE_MAX_AGE,
+        constants.ARCHIVE_MAX,
+    ]
+    for ending in endings:
+        held = ending.held
+        args += (held.id, held.low, held.high, ending.message)
+    return script(
+        _ARCHIVE,
+        [keys.active(queue), keys.lease(queue), keys.archived(queue), *_stats(queue, day)],
+        args,
+        lambda reply: _fates(reply[:-1]),
+    )
+
+
+def requeue(queue: str, owner: str, held: Sequence[Held], *, now_ns: int) -> Op[list[Fate]]:
+    """Put tasks back at the head of their line: next to run, no retry charged."""
+    args: list[Argument] = [keys.task_prefix(queue), owner, now_ns]
+    for one in held:
+        args += (one.id, one.low, one.high)
+    return script(
+        _REQUEUE, [keys.active(queue), keys.lease(queue), keys.pending(queue)], args, _fates
+    )
+
+
+def extend(queue: str, owner: str, held: Sequence[Held], *, lease_until: int) -> Op[list[Fate]]:
+    """Renew leases until *lease_until* (Unix seconds). Safe to repeat."""
+    args: list[Argument] = [keys.task_prefix(queue), owner, lease_until]
+    for one in held:
+        args += (one.id, one.low, one.high)
+    return script(_EXTEND, [keys.lease(queue)], args, _fates)
+
+
+def write_result(queue: str, owner: str, task_id: str, result: bytes) -> Op[bool]:
+    """Store the result of a running task; False when the task is not the owner's any more."""
+    return script(_WRITE_RESULT, [keys.task(queue, task_id)], [owner, result], bool)

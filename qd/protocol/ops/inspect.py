@@ -1,0 +1,223 @@
+"""
+Operations that look at tasks and change nothing.
+
+A container is what holds the ids of the tasks in one state: a list (pending, active) or a sorted
+set. It is read page by page; a `Cursor` says where the last page ended and stays right while tasks
+come and go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from qd.protocol import keys
+from qd.protocol.op import Op, command, script, text
+from qd.protocol.scripts import Script
+from qd.protocol.state import TaskState
+
+_READ_TASK = Script("read_task")
+_READ_LIST_PAGE = Script("read_list_page")
+_READ_SET_PAGE = Script("read_set_page")
+
+_PAGE_BYTES = 4 * 1024 * 1024
+"""A page ends when about so much was read: payloads may be large, and a script blocks Redis."""
+
+_MARKS = 200
+"""Ids that a cursor remembers of a list."""
+
+_KEYS = {
+    TaskState.PENDING: keys.pending,
+    TaskState.ACTIVE: keys.active,
+    TaskState.SCHEDULED: keys.scheduled,
+    TaskState.RETRY: keys.retry,
+    TaskState.ARCHIVED: keys.archived,
+    TaskState.COMPLETED: keys.completed,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """Where the tasks of one state are; for `aggregating` there is one for each group."""
+
+    queue: str
+    state: TaskState
+    group: str = ""
+
+    @property
+    def key(self) -> str:
+        if self.state is TaskState.AGGREGATING:
+            return keys.group(self.queue, self.group)
+        return _KEYS[self.state](self.queue)
+
+    @property
+    def is_list(self) -> bool:
+        return self.state in (TaskState.PENDING, TaskState.ACTIVE)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """
+    A task as it is stored. Not `exists`: it is listed, but its hash is gone.
+
+    `score` is the one in its sorted set; that and `lease_until` are Unix seconds.
+    """
+
+    id: str
+    state: str
+    message: bytes
+    exists: bool = True
+    score: float | None = None
+    lease_until: float | None = None
+    pending_since_ns: int | None = None
+    unique_key: str = ""
+    group: str = ""
+    result: bytes | None = None
+    owner: str = ""
+    deaths: int = 0
+    cause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far a container was read; the first one may pass over *offset* tasks."""
+
+    offset: int = 0
+    score: bytes = b""
+    ids: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some tasks in the order of their container; none means that it ends here."""
+
+    tasks: list[Stored]
+    cursor: Cursor
+
+
+def read_task(queue: str, task_id: str) -> Op[Stored | None]:
+    """All that is known of one task; None when there is none with this id."""
+
+    def parse(reply: Any) -> Stored | None:
+        found = _stored(reply)
+        return found if found.exists else None
+
+    return script(
+        _READ_TASK,
+        [
+            keys.scheduled(queue),
+            keys.retry(queue),
+            keys.archived(queue),
+            keys.completed(queue),
+            keys.lease(queue),
+        ],
+        [keys.task_prefix(queue), task_id],
+        parse,
+    )
+
+
+def read_page(source: Container, cursor: Cursor, *, limit: int) -> Op[Page]:
+    """Up to *limit* tasks behind *cursor*; fewer, at least one, when they are large."""
+    return (_list_page if source.is_list else _set_page)(source, cursor, limit)
+
+
+def _list_page(source: Container, cursor: Cursor, limit: int) -> Op[Page]:
+    def parse(reply: Any) -> Page:
+        offset, tasks = reply
+        marks = (*cursor.ids, *(one[0] for one in tasks))[-_MARKS:]
+        return Page([_stored(one) for one in tasks], Cursor(offset, b"", marks))
+
+    return script(
+        _READ_LIST_PAGE,
+        [source.key, keys.lease(source.queue)],
+        [
+            keys.task_prefix(source.queue),
+            source.state,
+            cursor.offset,
+            limit,
+            _PAGE_BYTES,
+            *cursor.ids,
+        ],
+        parse,
+    )
+
+
+def _set_page(source: Container, cursor: Cursor, limit: int) -> Op[Page]:
+    def parse(reply: Any) -> Page:
+        after = Cursor(0, reply[-1][1], (reply[-1][0],)) if reply else cursor
+        return Page([_stored(one) for one in reply], after)
+
+    return script(
+        _READ_SET_PAGE,
+        [source.key],
+        [
+            keys.task_prefix(source.queue),
+            cursor.score,
+            cursor.ids[0] if cursor.ids else "",
+            cursor.offset,
+            limit,
+            _PAGE_BYTES,
+        ],
+        parse,
+    )
+
+
+def read_ids(source: Container, *, offset: int, limit: int) -> Op[list[str]]:
+    """Ids of a container in its order, without their tasks."""
+
+    def parse(reply: Any) -> list[str]:
+        return [text(one) for one in reply]
+
+    if source.is_list:
+        # Read from the tail, where the next one to run is.
+        return command(
+            "LRANGE", [source.key], [-offset - limit, -offset - 1], lambda r: parse(r)[::-1]
+        )
+    return command("ZRANGE", [source.key], [offset, offset + limit - 1], parse)
+
+
+def count(source: Container) -> Op[int]:
+    """How many ids a container holds."""
+    return command("LLEN" if source.is_list else "ZCARD", [source.key], [], int)
+
+
+def _stored(fields: Sequence[Any]) -> Stored:
+    (
+        id_,
+        score,
+        lease,
+        exists,
+        state,
+        message,
+        since,
+        unique,
+        group,
+        result,
+        owner,
+        deaths,
+        cause,
+    ) = fields
+    return Stored(
+        id=text(id_),
+        state=text(state or b""),
+        message=message or b"",
+        exists=bool(exists),
+        score=float(score) if score else None,
+        lease_until=float(lease) if lease else None,
+        pending_since_ns=whole(since),
+        unique_key=text(unique or b""),
+        group=text(group or b""),
+        result=result,
+        owner=text(owner or b""),
+        deaths=whole(deaths) or 0,
+        cause=text(cause or b""),
+    )
+
+
+def whole(value: Any) -> int | None:
+    """Return a stored number; None for nothing, or for something that is not a number."""
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        return None

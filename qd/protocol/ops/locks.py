@@ -1,0 +1,31 @@
+"""Operations of named locks."""
+
+from __future__ import annotations
+
+from qd.protocol import keys
+from qd.protocol.op import Op, command, script
+from qd.protocol.scripts import Script
+
+_EXTEND = Script("lock_extend")
+_RELEASE = Script("lock_release")
+
+
+def acquire(name: str, owner: str, *, ttl_ms: int) -> Op[bool]:
+    """Take a lock if it is free."""
+    return command(
+        "SET",
+        [keys.lock(name)],
+        [owner, "NX", "PX", ttl_ms],
+        lambda reply: reply is not None,
+        repeatable=False,
+    )
+
+
+def extend(name: str, owner: str, *, ttl_ms: int) -> Op[bool]:
+    """Keep a lock for *ttl_ms* more from now; False when it is not the owner's any more."""
+    return script(_EXTEND, [keys.lock(name)], [owner, ttl_ms], bool)
+
+
+def release(name: str, owner: str) -> Op[bool]:
+    """Give a lock back; False when it was not the owner's any more."""
+    return script(_RELEASE, [keys.lock(name)], [owner], bool)

@@ -1,0 +1,65 @@
+"""Operations that show worker processes, running tasks and scheduler entries to the tools."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from qd.protocol import codec, constants, keys
+from qd.protocol.message import SchedulerEntry, ServerInfo, WorkerInfo
+from qd.protocol.op import Argument, Op, command, script
+from qd.protocol.scripts import Script
+
+_WRITE_SERVER = Script("write_server")
+_WRITE_ENTRIES = Script("write_entries")
+
+
+def write_server(info: ServerInfo, running: Sequence[WorkerInfo], *, now: int) -> list[Op[Any]]:
+    """Show a worker process and what it runs, for ten seconds."""
+    server = keys.server(info.host, info.pid, info.server_id)
+    workers = keys.workers(info.host, info.pid, info.server_id)
+    args: list[Argument] = [constants.PRESENCE_TTL, codec.encode_server(info)]
+    for one in running:
+        args += (one.task_id, codec.encode_worker(one))
+    until = now + constants.PRESENCE_TTL
+    return [
+        command("ZADD", [keys.SERVERS], [until, server], int),
+        command("ZADD", [keys.WORKERS], [until, workers], int),
+        script(_WRITE_SERVER, [server, workers], args, int),
+    ]
+
+
+def clear_server(host: str, pid: int, server_id: str) -> list[Op[Any]]:
+    """Take a worker process that stops off the list."""
+    server = keys.server(host, pid, server_id)
+    workers = keys.workers(host, pid, server_id)
+    return [
+        command("ZREM", [keys.SERVERS], [server], int),
+        command("ZREM", [keys.WORKERS], [workers], int),
+        command("DEL", [server, workers], [], int),
+    ]
+
+
+def write_entries(
+    scheduler_id: str, entries: Sequence[SchedulerEntry], *, now: int, ttl: int
+) -> list[Op[Any]]:
+    """Show a scheduler's periodic tasks, for *ttl* seconds: twice the time to the next record."""
+    key = keys.scheduler(scheduler_id)
+    return [
+        command("ZADD", [keys.SCHEDULERS], [now + ttl, key], int),
+        script(_WRITE_ENTRIES, [key], [ttl, *map(codec.encode_entry, entries)], int),
+    ]
+
+
+def clear_entries(scheduler_id: str) -> list[Op[Any]]:
+    """Take a scheduler that stops off the list."""
+    key = keys.scheduler(scheduler_id)
+    return [
+        command("ZREM", [keys.SCHEDULERS], [key], int),
+        command("DEL", [key], [], int),
+    ]
+
+
+def publish_cancel(task_id: str) -> Op[int]:
+    """Ask whoever runs a task to cancel it; returns how many clients heard (on a cluster: of one node)."""
+    return command("PUBLISH", [], [keys.CANCEL_CHANNEL, task_id], int)

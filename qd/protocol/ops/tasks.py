@@ -1,0 +1,146 @@
+"""Operations that bring tasks in and hand them to workers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from qd.protocol import keys
+from qd.protocol.op import Argument, Op, command, script, text
+from qd.protocol.scripts import Script
+
+_ENQUEUE = Script("enqueue")
+_SCHEDULE = Script("schedule")
+_ADD_TO_GROUP = Script("add_to_group")
+_DEQUEUE = Script("dequeue")
+_ARM = Script("arm")
+_DEAD_LETTER = Script("dead_letter")
+
+_REMEMBER_FETCH = 120
+"""Seconds that the answer of a fetch can be asked for again."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewTask:
+    """A task on its way in: its id, its encoded message, its lock if it is unique."""
+
+    id: str
+    message: bytes
+    unique_key: str = ""
+    unique_ttl: int = 0
+    process_at: int = 0
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Why a task was not taken in: the id is in use (`state`), or the lock is held (`holder`)."""
+
+    state: str = ""
+    holder: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A task taken from a queue: id, message bytes as stored, deaths of workers it has seen."""
+
+    id: str
+    message: bytes
+    deaths: int
+
+
+def _accepted(reply: Any) -> list[Refused | None]:
+    out: list[Refused | None] = []
+    for one in reply:
+        if one == 1:
+            out.append(None)
+        elif one[:1] == b"d":
+            out.append(Refused(holder=text(one[1:])))
+        else:
+            out.append(Refused(state=text(one[1:]) or "unknown"))
+    return out
+
+
+def announce(queues: Sequence[str]) -> Op[int]:
+    """Make queues known to every tool. To be sent before the first task of a queue."""
+    return command("SADD", [keys.QUEUES], list(queues), int)
+
+
+def enqueue(queue: str, tasks: Sequence[NewTask], *, now_ns: int) -> Op[list[Refused | None]]:
+    """
+    Put tasks at the tail of a queue's line. Atomic; each task is accepted or refused by itself.
+
+    Repeating it after a lost answer is safe: the ids are taken, so nothing is enqueued twice.
+    """
+    args: list[Argument] = [keys.task_prefix(queue), now_ns]
+    for task in tasks:
+        args += (task.id, task.message, task.unique_key, task.unique_ttl)
+    return script(_ENQUEUE, [keys.pending(queue)], args, _accepted)
+
+
+def schedule(queue: str, tasks: Sequence[NewTask]) -> Op[list[Refused | None]]:
+    """Keep tasks until their `process_at` (Unix seconds). Otherwise as `enqueue`."""
+    args: list[Argument] = [keys.task_prefix(queue)]
+    for task in tasks:
+        args += (task.id, task.message, task.unique_key, task.unique_ttl)
+        args += (task.process_at, task.group)
+    return script(_SCHEDULE, [keys.scheduled(queue)], args, _accepted)
+
+
+def add_to_group(queue: str, tasks: Sequence[NewTask], *, now: int) -> Op[list[Refused | None]]:
+    """Let tasks wait in their `group` until they are aggregated. Otherwise as `enqueue`."""
+    args: list[Argument] = [keys.task_prefix(queue), keys.group_prefix(queue), now]
+    for task in tasks:
+        args += (task.id, task.message, task.unique_key, task.unique_ttl, task.group)
+    return script(_ADD_TO_GROUP, [keys.groups(queue)], args, _accepted)
+
+
+def dead_letter(queue: str, task_id: str, message: bytes, *, now: int) -> Op[bool]:
+    """Store a task as dead right away; False when the id is in use."""
+    return script(
+        _DEAD_LETTER,
+        [keys.archived(queue), keys.task(queue, task_id)],
+        [task_id, message, now],
+        bool,
+    )
+
+
+def _taken(reply: Any) -> list[Taken] | None:
+    if reply == -1:
+        return None
+    return [
+        Taken(text(reply[i]), reply[i + 1], int(reply[i + 2] or 0)) for i in range(0, len(reply), 3)
+    ]
+
+
+def dequeue(
+    queue: str, *, count: int, owner: str, nonce: str, lease_until: int
+) -> Op[list[Taken] | None]:
+    """
+    Take up to *count* tasks of a queue, oldest first; None when the queue is paused.
+
+    Atomic. Each task is then active, noted as *owner*'s, under a lease until *lease_until* (Unix
+    seconds). Repeating it with the same *nonce* gives the same tasks again instead of more.
+    """
+    return script(
+        _DEQUEUE,
+        [
+            keys.pending(queue),
+            keys.active(queue),
+            keys.lease(queue),
+            keys.paused(queue),
+            keys.fetch(queue, owner),
+        ],
+        [keys.task_prefix(queue), count, lease_until, owner, nonce, _REMEMBER_FETCH],
+        _taken,
+    )
+
+
+def arm(queue: str) -> Op[int]:
+    """
+    Count what could be taken from a queue now, 0 when it is paused.
+
+    Sent right after CLIENT CACHING YES, it makes Redis tell this client when that changes.
+    """
+    return script(_ARM, [keys.paused(queue), keys.pending(queue)], [], int)

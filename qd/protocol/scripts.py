@@ -1,0 +1,58 @@
+"""
+The Lua scripts: loaded from `lua/`, one file per operation, text read at first use.
+
+A script's header names its keys and arguments; a line `-- include: NAME` puts `lua/lib/NAME.lua`
+before the body. The first line of the text sent may be a shebang with flags; servers older than
+7.0 do not know it, so `plain` is the same text without.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.resources import files
+
+_INCLUDE = re.compile(r"^-- include: (\w+)$", re.MULTILINE)
+_KEY = re.compile(r"^-- KEYS\[(\d+|\.\.)\]", re.MULTILINE)
+_FLAGS = re.compile(r"^-- flags: (.+)$", re.MULTILINE)
+_COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Script:
+    """One script by name. Comments are stripped from what goes over the wire."""
+
+    name: str
+
+    @cached_property
+    def source(self) -> str:
+        return (files("qd.protocol") / "lua" / f"{self.name}.lua").read_text("utf-8")
+
+    @cached_property
+    def key_count(self) -> int | None:
+        """How many keys the header names; None when it takes any number."""
+        found = _KEY.findall(self.source)
+        return None if ".." in found else len(found)
+
+    @cached_property
+    def plain(self) -> str:
+        library = files("qd.protocol") / "lua" / "lib"
+        parts = [
+            (library / f"{name}.lua").read_text("utf-8") for name in _INCLUDE.findall(self.source)
+        ]
+        return _COMMENT.sub("", "\n".join([*parts, self.source]))
+
+    @cached_property
+    def text(self) -> str:
+        flags = _FLAGS.search(self.source)
+        return f"#!lua flags={flags[1]}\n{self.plain}" if flags else self.plain
+
+    @cached_property
+    def sha(self) -> str:
+        return hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
+
+    @cached_property
+    def plain_sha(self) -> str:
+        return hashlib.sha1(self.plain.encode(), usedforsecurity=False).hexdigest()

@@ -1,0 +1,245 @@
+"""
+Runs tasks in slots and says how each run ended.
+
+A slot is a long-lived coroutine that awaits one handler after the other: a coroutine of its own for
+every task would cost more than all the rest of the work on it. A handler's context variables never
+reach the next task: a slot whose context was changed is replaced by a fresh one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from qd.errors import (
+    HandlerNotFound,
+    LeaseLost,
+    TaskCancelled,
+    TaskTimeout,
+)
+from qd.handlers.context import Context, as_bytes
+from qd.handlers.handler import Handler
+from qd.handlers.middleware import CallNext, Middleware, compose
+from qd.handlers.routing import Router
+from qd.handlers.task import Task
+from qd.policy.deadline import deadline_of
+from qd.runtime.run import Run, Stop
+from qd.runtime.threads import Threads
+
+OnEnded = Callable[[Run, Any, BaseException | None], None]
+"""Told when a handler has ended: the run, its result, its error (one of them is None)."""
+
+MakeContext = Callable[[Run], Context]
+
+_YIELD_EVERY = 50
+"""Tasks without a pause of their own after which the loop gets its turn."""
+
+_REASONS: Mapping[Stop, Callable[[], BaseException]] = {
+    Stop.TIMEOUT: TaskTimeout,
+    Stop.CANCEL: TaskCancelled,
+    Stop.LEASE_LOST: LeaseLost,
+    Stop.PUT_BACK: TaskCancelled,
+}
+
+
+class Executor:
+    """*slots* tasks at a time. `running` holds those whose handler has started."""
+
+    def __init__(
+        self,
+        router: Router,
+        middleware: Sequence[Middleware],
+        *,
+        slots: int,
+        make_context: MakeContext,
+        on_started: Callable[[Run], None],
+        on_ended: OnEnded,
+    ) -> None:
+        self._router = router
+        self._middleware = middleware
+        self._slots = slots
+        self._make_context = make_context
+        self._on_started = on_started
+        self._on_ended = on_ended
+        self._loop = asyncio.get_running_loop()
+        self._threads = Threads(slots)
+        self._waiting: deque[Run] = deque()
+        self._idle: deque[asyncio.Future[None]] = deque()
+        self._runners: set[asyncio.Task[None]] = set()
+        self._calls: dict[str, CallNext] = {}
+        self.running: dict[tuple[str, str], Run] = {}
+        self._all_ended = asyncio.Event()
+        self._log = logging.getLogger("qd.executor")
+
+    @property
+    def free(self) -> int:
+        """How many tasks could start now."""
+        return self._slots - len(self.running) - len(self._waiting)
+
+    @property
+    def busy(self) -> int:
+        return len(self.running) + len(self._waiting)
+
+    def submit(self, run: Run) -> None:
+        """Start a run in a free slot."""
+        self._waiting.append(run)
+        while self._idle:
+            waiter = self._idle.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+        if len(self._runners) < self._slots:
+            self._add_runner()
+
+    def take_waiting(self) -> list[Run]:
+        """Return the runs that have not started, which then never will."""
+        waiting = list(self._waiting)
+        self._waiting.clear()
+        return waiting
+
+    def stop_run(self, run: Run, why: Stop) -> None:
+        """Tell a handler to end: cancelled on the loop, by an exception in a thread."""
+        if run.ended or run.stop is not None:
+            return
+        run.stop = why
+        run.stopped_at = time.monotonic()
+        if run.context is not None:
+            run.context.cancelled = True
+        if run.thread:
+            self._threads.interrupt(run)
+        elif run.task is not None:
+            run.task.cancel()
+
+    def give_up(self, run: Run) -> None:
+        """Treat a run whose handler does not listen as ended; its slot is lost."""
+        self.running.pop(run.key, None)
+        run.ended = True
+
+    async def wait_idle(self, within: float) -> bool:
+        """Wait until nothing runs, at most *within* seconds; False if something still does."""
+        self._all_ended.clear()
+        if not self.busy:
+            return True
+        try:
+            async with asyncio.timeout(within):
+                await self._all_ended.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def stop_waiting(self) -> None:
+        """Make `wait_idle` return, whatever still runs."""
+        self._all_ended.set()
+
+    async def close(self) -> None:
+        """End the slots; handlers that still run are cancelled and left."""
+        self._threads.close()
+        for runner in self._runners:
+            runner.cancel()
+        if self._runners:
+            await asyncio.wait(self._runners, timeout=1.0)
+
+    def _add_runner(self) -> None:
+        # An empty context: what the caller of submit has set is nothing to a handler.
+        runner = self._loop.create_task(self._run_slot(), context=contextvars.Context())
+        self._runners.add(runner)
+        runner.add_done_callback(self._runners.discard)
+
+    async def _run_slot(self) -> None:
+        fresh = contextvars.copy_context()
+        count = 0
+        while True:
+            while not self._waiting:
+                waiter: asyncio.Future[None] = self._loop.create_future()
+                self._idle.append(waiter)
+                await waiter
+            await self._execute(self._waiting.popleft())
+            if contextvars.copy_context() != fresh:
+                self._runners.discard(asyncio.current_task())
+                self._add_runner()
+                return
+            count += 1
+            if not count % _YIELD_EVERY:
+                await asyncio.sleep(0)
+
+    async def _execute(self, run: Run) -> None:
+        if run.stop is not None:  # told to end before it began
+            self._end(run, None, reason_of(run))
+            return
+        message = run.message
+        now = run.started_at = time.time()
+        run.deadline_at = deadline_of(message.terms.timeout, message.terms.deadline, now)
+        self.running[run.key] = run
+        if run.deadline_at <= now:
+            self._end(run, None, TaskTimeout())
+            return
+        current = asyncio.current_task()
+        run.task = current
+        run.context = context = self._make_context(run)
+        self._on_started(run)
+        result: Any = None
+        error: BaseException | None = None
+        try:
+            call = self._calls.get(message.type) or self._find(message.type)
+            result = await call(context, Task(message))
+        except asyncio.CancelledError as raised:
+            if run.stop is None and current is not None and current.cancelling():
+                # Not for the task: the slot itself is being closed.
+                run.ended = True
+                raise
+            error = reason_of(run)
+            error.__cause__ = raised
+        except BaseException as raised:  # noqa: BLE001 - the one place where all of them end
+            error = raised
+        run.task = None
+        while current is not None and current.uncancel():
+            pass
+        self._end(run, result, error)
+
+    def _end(self, run: Run, result: Any, error: BaseException | None) -> None:
+        if run.ended:
+            return  # given up, or put back: nobody asks any more
+        run.ended = True
+        self.running.pop(run.key, None)
+        data: bytes | None = None
+        if error is None and result is not None and run.message.terms.retention:
+            try:
+                data = as_bytes(result)
+            except (TypeError, ValueError) as unfit:
+                error = unfit
+        if isinstance(error, (SystemExit, KeyboardInterrupt, GeneratorExit)):
+            # Not an order to this process: the handler asked to leave, and failed by that.
+            error = RuntimeError(f"handler raised {type(error).__name__}({error})")
+        self._on_ended(run, data, error)
+        if not self.busy:
+            self._all_ended.set()
+
+    def _find(self, task_type: str) -> CallNext:
+        handler = self._router.find(task_type)
+        if handler is None:
+            innermost: CallNext = _not_found
+        elif handler.is_async:
+            innermost = handler.call
+        else:
+            innermost = partial(self._call_in_thread, handler)
+        call = self._calls[task_type] = compose(self._middleware, innermost)
+        return call
+
+    async def _call_in_thread(self, handler: Handler, context: Context, task: Task) -> Any:
+        run = self.running[context.queue, context.task_id]
+        return await self._threads.call(run, partial(handler.call, context, task))
+
+
+async def _not_found(_: Context, task: Task) -> Any:
+    raise HandlerNotFound(task.type)
+
+
+def reason_of(run: Run) -> BaseException:
+    """The error that stands for why a run was told to end."""
+    return _REASONS[run.stop or Stop.CANCEL]()

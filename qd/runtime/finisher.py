@@ -1,0 +1,163 @@
+"""
+Writes outcomes to Redis: all that ended in one turn of the loop in one go, at once.
+
+If Redis is away, outcomes are kept and written when it is back, however long that takes: the fence
+makes a late one harmless. Leases are renewed meanwhile, for a run is held until it is written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from qd.broker.async_link import AsyncLink
+from qd.errors import BrokerError
+from qd.policy.outcome import Action, Outcome
+from qd.protocol import codec, constants
+from qd.protocol.op import Op
+from qd.protocol.ops import endings
+from qd.protocol.ops.endings import Ending, Fate
+from qd.runtime.held import HeldTasks
+from qd.runtime.run import Run
+
+_OPERATIONS: dict[Action, Callable[..., Op[list[Fate]]]] = {
+    Action.DONE: endings.done,
+    Action.COMPLETE: endings.complete,
+    Action.RETRY: endings.retry,
+    Action.ARCHIVE: endings.archive,
+}
+_LONGEST_BACKOFF = 1.0
+
+Ended = tuple[Run, Ending]
+
+
+class Finisher:
+    """Collects outcomes and writes them under the fence."""
+
+    def __init__(self, link: AsyncLink, owner: str, held: HeldTasks) -> None:
+        self._link = link
+        self._owner = owner
+        self._held = held
+        self._loop = asyncio.get_running_loop()
+        self._buckets: dict[tuple[str, Action], list[Ended]] = {}
+        self._scheduled = False
+        self._writing: set[asyncio.Task[None]] = set()
+        self._log = logging.getLogger("qd.finisher")
+
+    def add(self, run: Run, outcome: Outcome, result: bytes | None = None) -> None:
+        """Write the outcome of a run at the end of this turn of the loop."""
+        ending = _ending(run, outcome, result, time.time())
+        self._collect(run, outcome.action, ending)
+
+    def add_raw(self, run: Run) -> None:
+        """Archive a task whose message cannot be read: by its id, bytes unchanged."""
+        self._collect(run, Action.ARCHIVE, Ending(run.held))
+
+    def _collect(self, run: Run, action: Action, ending: Ending) -> None:
+        self._buckets.setdefault((run.queue, action), []).append((run, ending))
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._flush)
+
+    async def drain(self, within: float) -> int:
+        """Wait until all is written, at most *within* seconds; return how many are not."""
+        self._flush()
+        if self._writing:
+            await asyncio.wait(self._writing, timeout=within)
+        for task in self._writing:
+            task.cancel()
+        return len(self._held)
+
+    def _flush(self) -> None:
+        self._scheduled = False
+        buckets, self._buckets = self._buckets, {}
+        if not buckets:
+            return
+        batches = [
+            (queue, action, ended[start : start + constants.BATCH_MAX])
+            for (queue, action), ended in buckets.items()
+            for start in range(0, len(ended), constants.BATCH_MAX)
+        ]
+        task = self._loop.create_task(self._write(batches))
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+
+    async def _write(self, batches: list[tuple[str, Action, list[Ended]]]) -> None:
+        attempt = 0
+        while batches:
+            try:
+                answers = await self._link.execute_each([self._op(*batch) for batch in batches])
+            except BrokerError as error:
+                answers = [error] * len(batches)
+            left = []
+            for batch, answer in zip(batches, answers, strict=True):
+                if isinstance(answer, Exception):
+                    if not attempt:
+                        self._log.warning(
+                            "%d outcomes wait to be written: %s", len(batch[2]), answer
+                        )
+                    left.append(batch)
+                else:
+                    self._settle(batch, answer, repeated=attempt > 0)
+            batches = left
+            if batches:
+                await asyncio.sleep(min(0.05 * 2 ** min(attempt, 8), _LONGEST_BACKOFF))
+                attempt += 1
+
+    def _op(self, queue: str, action: Action, ended: list[Ended]) -> Op[list[Fate]]:
+        now = time.time()
+        day = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
+        return _OPERATIONS[action](
+            queue, self._owner, [ending for _, ending in ended], day=day, now=int(now)
+        )
+
+    def _settle(
+        self, batch: tuple[str, Action, list[Ended]], fates: list[Fate], *, repeated: bool
+    ) -> None:
+        queue, action, ended = batch
+        for (run, _), fate in zip(ended, fates, strict=True):
+            self._held.discard(run)
+            if fate is Fate.STALE or (fate is Fate.GONE and not repeated):
+                # The task went on without us: taken over, or deleted by somebody.
+                self._log.warning(
+                    "outcome %s of task %s in %s was not recorded: %s",
+                    action,
+                    run.message.id,
+                    queue,
+                    "another worker has it" if fate is Fate.STALE else "it no longer exists",
+                )
+
+
+def _ending(run: Run, outcome: Outcome, result: bytes | None, now: float) -> Ending:
+    message, terms = run.message, run.message.terms
+    action: Any = outcome.action
+    if action is Action.DONE:
+        return Ending(run.held, unique_key=terms.unique_key)
+    if action is Action.COMPLETE:
+        completed = codec.with_terms(message, completed_at=int(now))
+        return Ending(
+            run.held,
+            unique_key=terms.unique_key,
+            message=codec.encode_task(completed),
+            at=int(now) + terms.retention,
+            result=result,
+        )
+    counted = action is Action.RETRY and outcome.is_failure
+    changed = codec.with_terms(
+        message,
+        retried=terms.retried + 1 if counted else terms.retried,
+        error=outcome.error,
+        last_failed_at=int(now),
+    )
+    # Rounded up: a delay of half a second must not become none.
+    at = int(now + outcome.delay) + (1 if (now + outcome.delay) % 1 else 0)
+    return Ending(
+        run.held,
+        message=codec.encode_task(changed),
+        at=at,
+        is_failure=outcome.is_failure,
+    )

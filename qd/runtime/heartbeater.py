@@ -1,0 +1,161 @@
+"""
+Renews leases and shows this worker to asynq's tools, every five seconds.
+
+In a thread of its own with a connection of its own, so that a handler that blocks the loop does not
+lose the leases of all the others. Nothing in here touches the loop but through `call_soon_threadsafe`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+from qd.broker.link import Link
+from qd.errors import BrokerError
+from qd.protocol import constants
+from qd.protocol.message import ServerInfo, WorkerInfo
+from qd.protocol.ops import endings, presence
+from qd.protocol.ops.endings import Fate
+from qd.runtime.held import HeldTasks
+from qd.runtime.run import Run
+
+_PREVIEW = 4096
+"""Bytes of a payload shown with a running task; whole ones would be sent every five seconds."""
+
+_SLICE = 500
+
+
+class Heartbeater:
+    """Beats for one worker process. *on_lost* is called on the loop for runs that were taken over."""
+
+    def __init__(
+        self,
+        link: Link,
+        *,
+        server_id: str,
+        queues: Mapping[str, int],
+        strict: bool,
+        concurrency: int,
+        held: HeldTasks,
+        running: Callable[[], list[Run]],
+        on_lost: Callable[[Run], None],
+    ) -> None:
+        self._link = link
+        self._server_id = server_id
+        self._queues = tuple(queues.items())
+        self._strict = strict
+        self._concurrency = concurrency
+        self._held = held
+        self._running = running
+        self._on_lost = on_lost
+        self._loop = asyncio.get_running_loop()
+        self._host = host_name()
+        self._pid = os.getpid()
+        self._started_ns = time.time_ns()
+        self._status = "active"
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="qd-heartbeat", daemon=True)
+        self._log = logging.getLogger("qd.heartbeater")
+        self._failing = False
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def show(self, status: str) -> None:
+        """Show another status (active, stopped, closed) from now on."""
+        self._status = status
+        self._wake.set()
+
+    async def stop(self) -> None:
+        """Stop beating and take this worker off the list. Bounded by the link's time limit."""
+        self._stopping = True
+        self._wake.set()
+        await asyncio.to_thread(self._thread.join, 2 * constants.HEARTBEAT)
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._wake.clear()
+            started = time.monotonic()
+            try:
+                self._beat()
+                if self._failing:
+                    self._log.info("heartbeats reach Redis again")
+                self._failing = False
+            except BrokerError as error:
+                if not self._failing:
+                    self._log.warning("heartbeat not delivered: %s", error)
+                self._failing = True
+            except Exception:  # noqa: BLE001 - a heartbeat must survive whatever it meets
+                self._log.exception("heartbeat failed, and goes on")
+            pause = 0.5 if self._failing else constants.HEARTBEAT
+            self._wake.wait(max(0.0, pause - (time.monotonic() - started)))
+        with contextlib.suppress(BrokerError):
+            self._link.execute_many(presence.clear_server(self._host, self._pid, self._server_id))
+        self._link.close()
+
+    def _beat(self) -> None:
+        # Leases first: being seen is worth less than keeping what is held.
+        by_queue: dict[str, list[Run]] = {}
+        for run in self._held.snapshot():
+            by_queue.setdefault(run.queue, []).append(run)
+        for queue, runs in by_queue.items():
+            for start in range(0, len(runs), _SLICE):
+                self._extend(queue, runs[start : start + _SLICE])
+        self._link.execute_many(
+            presence.write_server(self._info(), self._worker_infos(), now=int(time.time()))
+        )
+
+    def _extend(self, queue: str, runs: list[Run]) -> None:
+        until = int(time.time()) + constants.LEASE
+        for run in runs:
+            # Before it is sent: if the answer is lost, either score may be the one in Redis.
+            run.held.high = max(run.held.high, until)
+        fates = self._link.execute(
+            endings.extend(queue, self._server_id, [run.held for run in runs], lease_until=until)
+        )
+        for run, fate in zip(runs, fates, strict=True):
+            if fate is Fate.OK:
+                run.held.low = run.held.high = until
+            elif not run.ended:
+                self._loop.call_soon_threadsafe(self._on_lost, run)
+
+    def _info(self) -> ServerInfo:
+        return ServerInfo(
+            host=self._host,
+            pid=self._pid,
+            server_id=self._server_id,
+            concurrency=self._concurrency,
+            queues=self._queues,
+            strict_priority=self._strict,
+            status=self._status,
+            started_ns=self._started_ns,
+            active_workers=len(self._running()),
+        )
+
+    def _worker_infos(self) -> list[WorkerInfo]:
+        return [
+            WorkerInfo(
+                host=self._host,
+                pid=self._pid,
+                server_id=self._server_id,
+                task_id=run.message.id,
+                task_type=run.message.type,
+                task_payload=run.message.payload[:_PREVIEW],
+                queue=run.queue,
+                started_ns=int(run.started_at * 1e9),
+                deadline_ns=int(run.deadline_at * 1e9),
+            )
+            for run in self._running()
+        ]
+
+
+def host_name() -> str:
+    """The host as asynq's tools show it."""
+    return socket.gethostname() or "unknown-host"

@@ -1,0 +1,63 @@
+"""One task in flight: from the moment it was taken until Redis knows how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import StrEnum
+
+from qd.handlers.context import Context
+from qd.protocol.message import TaskMessage
+from qd.protocol.ops.endings import Held
+
+
+class Stop(StrEnum):
+    """Why a run is told to end early."""
+
+    TIMEOUT = "timeout"
+    CANCEL = "cancel"
+    LEASE_LOST = "lease lost"
+    PUT_BACK = "put back"
+
+
+class Run:
+    """
+    A task under this worker's lease.
+
+    `stop` is set when the handler is told to end, `ended` when the outcome is decided: a handler
+    that is still going on then is ignored.
+    """
+
+    __slots__ = (
+        "context",
+        "deadline_at",
+        "deaths",
+        "ended",
+        "held",
+        "message",
+        "queue",
+        "started_at",
+        "stop",
+        "stopped_at",
+        "task",
+        "thread",
+    )
+
+    def __init__(self, message: TaskMessage, queue: str, held: Held, deaths: int) -> None:
+        self.message = message
+        self.queue = queue
+        self.held = held
+        self.deaths = deaths
+        self.started_at = 0.0
+        self.deadline_at = 0.0
+        self.context: Context | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.thread = 0
+        """Identifier of the thread that runs the handler; 0 when none does."""
+        self.stop: Stop | None = None
+        self.stopped_at = 0.0
+        self.ended = False
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Queue and id: two queues may hold tasks with the same id."""
+        return self.queue, self.message.id

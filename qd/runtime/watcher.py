@@ -1,0 +1,124 @@
+"""
+Hears of new tasks and of cancellations, so that an idle worker has nothing to ask.
+
+Redis tells a client about keys it has read once they change (CLIENT TRACKING, Redis docs:
+"Client-side caching"). A worker that found a queue empty reads its `pending` and `paused` keys on
+this connection, and is told of the next push by whatever client, of Go too, and of a resume. One
+connection serves all queues. Where tracking is not to be had, queues are asked again after a pause.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from qd.broker.async_link import AsyncNodeLink
+from qd.errors import BrokerError, BrokerRefused
+from qd.protocol import keys
+from qd.protocol.op import text
+from qd.protocol.ops import tasks
+from qd.service import Service
+
+OpenLink = Callable[..., AsyncNodeLink]
+
+_SUBSCRIBE = ("SUBSCRIBE", keys.CANCEL_CHANNEL)
+_TRACKING = ("CLIENT", "TRACKING", "ON")
+
+_SAFETY_INTERVAL = 10.0
+"""Seconds after which a silent queue is looked at all the same, should a message have been lost."""
+
+_POLL_INTERVAL = 0.5
+"""Seconds between two looks where tracking is not to be had."""
+
+
+class Watcher:
+    """
+    Tells the fetcher which queues may have tasks, and who is to be cancelled.
+
+    *on_ready* gets the names of queues, *on_cancel* a task id.
+    """
+
+    def __init__(
+        self,
+        open_link: OpenLink,
+        queues: Iterable[str],
+        *,
+        tracking: bool,
+        on_ready: Callable[[Iterable[str]], None],
+        on_cancel: Callable[[str], None],
+    ) -> None:
+        self._open_link = open_link
+        self._queues = list(queues)
+        self._tracking = tracking
+        self._on_ready = on_ready
+        self._on_cancel = on_cancel
+        self._link: AsyncNodeLink | None = None
+        self._log = logging.getLogger("qd.watcher")
+        self._service = Service("watcher", self._step)
+
+    def start(self) -> None:
+        self._service.start()
+
+    async def stop(self) -> None:
+        await self._service.stop()
+        if self._link is not None:
+            await self._link.close()
+
+    async def arm(self, queues: list[str]) -> list[str]:
+        """
+        Ask to be told when one of *queues* changes; return those that have tasks already.
+
+        Without tracking nothing is asked: `on_ready` names all queues again after a pause.
+        """
+        if not self._tracking or self._link is None:
+            asyncio.get_running_loop().call_later(_POLL_INTERVAL, self._on_ready, queues)
+            return []
+        try:
+            counts = await self._link.execute_many([tasks.arm(queue) for queue in queues])
+        except BrokerError:
+            # The fetcher meets the same trouble on its own connection, and tells of it.
+            asyncio.get_running_loop().call_later(_POLL_INTERVAL, self._on_ready, queues)
+            return []
+        return [queue for queue, count in zip(queues, counts, strict=True) if count]
+
+    async def _step(self) -> float:
+        if self._link is None:
+            await self._connect()
+        self._on_ready(self._queues)
+        return _SAFETY_INTERVAL
+
+    async def _connect(self) -> None:
+        if self._tracking:
+            try:
+                self._link = await self._open([_TRACKING, _SUBSCRIBE])
+                return
+            except BrokerRefused as error:
+                self._log.warning(
+                    "no wake-up from Redis, queues are looked at every %.1f s instead: %s",
+                    _POLL_INTERVAL,
+                    error,
+                )
+                self._tracking = False
+        self._link = await self._open([_SUBSCRIBE])
+
+    async def _open(self, greeting: list[tuple[str, ...]]) -> AsyncNodeLink:
+        link = self._open_link(greeting=greeting, on_push=self._on_push, on_lost=self._on_lost)
+        await link.connect()
+        return link
+
+    def _on_push(self, message: list[Any]) -> None:
+        kind = message[0]
+        if kind == b"invalidate":
+            changed = message[1]
+            # No keys means that the whole database was flushed.
+            queues = {keys.queue_of(text(key)) for key in changed} if changed else self._queues
+            self._on_ready(queues)
+        elif kind == b"message":
+            self._on_cancel(text(message[2]))
+
+    def _on_lost(self) -> None:
+        # What was armed on the old connection is forgotten; a new one starts afresh.
+        self._link = None
+        self._service.wake()

@@ -1,0 +1,379 @@
+"""
+One worker process from inside: builds the parts, wires them, starts and stops them in order.
+
+Start: presence first, so that no task is ever held by a worker nobody can see; then the ears; the
+fetcher last, when everything a task needs is there. Stop: see `Worker.stop`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from qd.broker.connect import open_async_link, open_link, open_node_link
+from qd.broker.endpoint import Endpoint, Topology
+from qd.errors import BrokerError, DecodeError, LeaseLost, TaskDirective
+from qd.handlers.context import Context
+from qd.handlers.middleware import Middleware
+from qd.handlers.retries import RetryRules
+from qd.handlers.routing import Router
+from qd.policy import outcome
+from qd.policy.outcome import Action, Outcome
+from qd.protocol import codec
+from qd.protocol.message import TaskMessage, Terms
+from qd.protocol.ops import endings
+from qd.protocol.ops.endings import Held
+from qd.protocol.ops.tasks import Taken
+from qd.runtime.executor import Executor, reason_of
+from qd.runtime.fetcher import Fetcher
+from qd.runtime.finisher import Finisher
+from qd.runtime.heartbeater import Heartbeater
+from qd.runtime.held import HeldTasks
+from qd.runtime.limits import TimeLimits
+from qd.runtime.run import Run, Stop
+from qd.runtime.watcher import Watcher
+
+OnError = Callable[[Context | None, BaseException], None]
+IsFailure = Callable[[BaseException], bool]
+
+_log = logging.getLogger("qd.worker")
+_task_log = logging.getLogger("qd.task")
+
+_DRAIN = 2.0
+"""Seconds that stopping waits for the last outcomes to reach Redis."""
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """What one worker process needs to know. Times in seconds."""
+
+    queues: Mapping[str, int]
+    concurrency: int = 10
+    strict: bool = False
+    polling: bool = True
+    hard_grace: float = 5.0
+    middleware: Sequence[Middleware] = ()
+    on_error: OnError | None = None
+    is_failure: IsFailure | None = None
+    state: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Worker:
+    """
+    Takes tasks from the queues and runs them until stopped. Made and used inside a running loop.
+
+    *note_running* is told which tasks have started and ended (for the process that looks after
+    this one), *on_unstoppable* that a handler does not end and this process should be replaced.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        router: Router,
+        retry_rules: RetryRules,
+        options: WorkerOptions,
+        *,
+        note_running: Callable[[str, bool], None] = lambda _id, _started: None,
+        on_unstoppable: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.server_id = str(uuid.uuid4())
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self._options = options
+        self._rules = retry_rules
+        self._note_running = note_running
+        self._on_unstoppable = on_unstoppable
+        self._loop = asyncio.get_running_loop()
+        self._held = HeldTasks()
+        self._fetch_link = open_async_link(endpoint)
+        self._finish_link = open_async_link(endpoint)
+        self._executor = Executor(
+            router,
+            options.middleware,
+            slots=options.concurrency,
+            make_context=self._make_context,
+            on_started=self._on_started,
+            on_ended=self._on_ended,
+        )
+        self._finisher = Finisher(self._finish_link, self.server_id, self._held)
+        self._watcher = Watcher(
+            partial(open_node_link, endpoint),
+            options.queues,
+            tracking=endpoint.topology is not Topology.CLUSTER,
+            on_ready=self._on_ready,
+            on_cancel=self._on_cancel,
+        )
+        self._fetcher = Fetcher(
+            self._fetch_link,
+            options.queues,
+            strict=options.strict,
+            owner=self.server_id,
+            random=random.random,
+            free=lambda: self._executor.free,
+            arm=self._watcher.arm,
+            deliver=self._deliver,
+        )
+        self._heartbeater = Heartbeater(
+            open_link(endpoint),
+            server_id=self.server_id,
+            queues=options.queues,
+            strict=options.strict,
+            concurrency=options.concurrency,
+            held=self._held,
+            running=lambda: list(self._executor.running.values()),
+            on_lost=self._on_lost,
+        )
+        self._limits = TimeLimits(
+            lambda: self._executor.running.values(),
+            hard_grace=options.hard_grace,
+            stop_run=self._executor.stop_run,
+            give_up=self._give_up,
+        )
+
+    @property
+    def busy(self) -> int:
+        return self._executor.busy
+
+    @property
+    def done(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def waiting(self) -> bool:
+        """True if there is work this process could take and has not taken."""
+        return self._options.polling and self._executor.free > 0 and not self._fetcher.idle
+
+    @property
+    def drained(self) -> bool:
+        """True if nothing is held and no queue is known to have tasks."""
+        return not self._held and self._fetcher.idle
+
+    async def start(self) -> None:
+        self._heartbeater.start()
+        self._limits.start()
+        self._watcher.start()
+        if self._options.polling:
+            self._fetcher.start()
+
+    def quiet(self, quiet: bool) -> None:
+        """Take no new tasks, or take them again; running ones go on."""
+        self._fetcher.quiet(quiet)
+        self._heartbeater.show("stopped" if quiet else "active")
+
+    async def stop(self, within: float) -> None:
+        """
+        Stop in order; tasks still running after *within* seconds are put back, uncharged.
+
+        1 nothing new comes in; 2 running tasks may end; 3 the rest is put back *before* its code is
+        cancelled, because a task lost is worse than a task run twice; 4 outcomes reach Redis;
+        5 the ears close; 6 the heartbeat stops last, because leases live as long as tasks do.
+        """
+        self._heartbeater.show("stopped")
+        await self._fetcher.stop()
+        await self._put_back(self._executor.take_waiting())
+        if not await self._executor.wait_idle(within):
+            await self._put_back(list(self._executor.running.values()))
+        await self._finisher.drain(_DRAIN)
+        await self._limits.stop()
+        await self._watcher.stop()
+        await self._heartbeater.stop()
+        await self._executor.close()
+        await self._fetch_link.close()
+        await self._finish_link.close()
+
+    async def hurry(self) -> None:
+        """While stopping: wait no longer, put back now what still runs."""
+        await self._put_back(list(self._executor.running.values()))
+        self._executor.stop_waiting()
+
+    async def _put_back(self, runs: list[Run]) -> None:
+        by_queue: dict[str, list[Run]] = {}
+        # The oldest is put back last: it is then the next to run.
+        for run in sorted(runs, key=lambda one: one.started_at, reverse=True):
+            by_queue.setdefault(run.queue, []).append(run)
+        for queue, members in by_queue.items():
+            held = [run.held for run in members]
+            step = endings.requeue(queue, self.server_id, held, now_ns=time.time_ns())
+            try:
+                await self._finish_link.execute(step)
+            except BrokerError as error:
+                _log.warning(
+                    "%d tasks of %s were not put back, they run again when their leases end: %s",
+                    len(members), queue, error,
+                )  # fmt: skip
+            for run in members:
+                _log.info("put back task %s of %s", run.message.id, queue)
+                self._executor.stop_run(run, Stop.PUT_BACK)
+                self._executor.give_up(run)
+                self._held.discard(run)
+
+    # --- what the parts tell each other ---
+
+    def _on_ready(self, queues: Any) -> None:
+        self._fetcher.ready(queues)
+
+    def _on_cancel(self, task_id: str) -> None:
+        for run in self._held.by_id(task_id):
+            _task_log.info("cancelled: %s %s", run.message.type, task_id)
+            self._executor.stop_run(run, Stop.CANCEL)
+
+    def _on_lost(self, run: Run) -> None:
+        if not run.ended:
+            _log.warning("lease of task %s in %s lost; ending its run", run.message.id, run.queue)
+            self._executor.stop_run(run, Stop.LEASE_LOST)
+
+    def _deliver(self, queue: str, taken: list[Taken], lease_until: int) -> None:
+        for one in taken:
+            held = Held(one.id, lease_until, lease_until)
+            try:
+                message = codec.decode_task(one.message)
+            except DecodeError as error:
+                self._archive_undecodable(queue, one, held, error)
+                continue
+            # The place it was taken from counts, whatever an edited message says.
+            run = Run(message, queue, held, one.deaths)
+            self._held.add(run)
+            self._executor.submit(run)
+
+    def _archive_undecodable(
+        self, queue: str, taken: Taken, held: Held, error: DecodeError
+    ) -> None:
+        """Keep the bytes, by the id alone; nothing else is held up."""
+        _log.error("task %s in %s is archived as it is: %s", taken.id, queue, error)
+        message = TaskMessage("", b"", taken.id, Terms(queue=queue))
+        run = Run(message, queue, held, taken.deaths)
+        self._held.add(run)
+        run.ended = True
+        self._finisher.add_raw(run)
+
+    def _make_context(self, run: Run) -> Context:
+        return Context(
+            run.message,
+            run.deadline_at,
+            write=partial(self._write_result, run),
+            write_now=partial(self._write_result_now, run),
+            state=self._options.state,
+        )
+
+    async def _write_result(self, run: Run, result: bytes) -> None:
+        step = endings.write_result(run.queue, self.server_id, run.message.id, result)
+        if not await self._finish_link.execute(step):
+            raise LeaseLost
+
+    def _write_result_now(self, run: Run, result: bytes) -> None:
+        asyncio.run_coroutine_threadsafe(self._write_result(run, result), self._loop).result()
+
+    def _on_started(self, run: Run) -> None:
+        self._note_running(run.message.id, True)
+        if _task_log.isEnabledFor(logging.DEBUG):
+            _task_log.debug("start", extra=_facts(run))
+
+    def _on_ended(self, run: Run, result: bytes | None, error: BaseException | None) -> None:
+        self._note_running(run.message.id, False)
+        if run.stop is Stop.LEASE_LOST:
+            self._held.discard(run)
+        else:
+            self._finish(run, result, error)
+        self._fetcher.slot_freed()
+
+    def _finish(self, run: Run, result: bytes | None, error: BaseException | None) -> None:
+        decided = self._decide(run, error)
+        self.counts[run.message.type, decided.action] += 1
+        self._finisher.add(run, decided, result)
+        _report(run, decided, error)
+
+    def _decide(self, run: Run, error: BaseException | None) -> Outcome:
+        terms = run.message.terms
+        if error is None:
+            return outcome.succeeded(terms.retention)
+        is_failure = True
+        if not isinstance(error, TaskDirective):
+            # A user's callback must not decide the fate of a task by raising.
+            try:
+                if self._options.is_failure is not None:
+                    is_failure = bool(self._options.is_failure(error))
+                if self._options.on_error is not None:
+                    self._options.on_error(run.context, error)
+            except Exception:  # noqa: BLE001
+                _log.exception("a callback for errors failed")
+        return outcome.failed(
+            error,
+            retried=terms.retried,
+            max_retry=terms.max_retry,
+            delay=lambda: self._delay(run.message, error),
+            is_failure=is_failure,
+        )
+
+    def _delay(self, message: TaskMessage, error: BaseException) -> float:
+        try:
+            return max(self._rules.delay(message, error), 0.0)
+        except Exception:  # noqa: BLE001 - a broken rule must not keep a task from being retried
+            _log.exception("the retry rule of %s failed; retrying in 60 s", message.type)
+            return 60.0
+
+    def _give_up(self, run: Run) -> None:
+        """A handler ignores that it should end: settle its task, and ask to be replaced."""
+        if run.ended:
+            return
+        _log.error(
+            "task %s (%s) did not end %.1f s after it was told to (%s); replacing this process",
+            run.message.id, run.message.type, self._options.hard_grace, run.stop,
+        )  # fmt: skip
+        self._executor.give_up(run)
+        error = reason_of(run)
+        if run.stop is Stop.LEASE_LOST:
+            self._held.discard(run)
+        else:
+            self._finish(run, None, error)
+        self._on_unstoppable()
+
+
+def _facts(run: Run) -> dict[str, Any]:
+    """What every line about a task carries; never the payload."""
+    return {
+        "task_id": run.message.id,
+        "task_type": run.message.type,
+        "queue": run.queue,
+        "attempt": run.message.terms.retried + 1,
+    }
+
+
+def _report(run: Run, decided: Outcome, error: BaseException | None) -> None:
+    """Log how a run ended: one line, with the traceback of the handler where there is one."""
+    took = time.time() - run.started_at if run.started_at else 0.0
+    if decided.action in (Action.DONE, Action.COMPLETE):
+        if _task_log.isEnabledFor(logging.INFO):
+            _task_log.info("done in %.3f s", took, extra=_facts(run))
+    elif decided.action is Action.RETRY:
+        level = logging.WARNING if decided.is_failure else logging.INFO
+        if _task_log.isEnabledFor(level):
+            _task_log.log(
+                level,
+                "%s after %.3f s, again in %.1f s: %s",
+                "failed" if decided.is_failure else "snoozed",
+                took,
+                decided.delay,
+                decided.error,
+                extra=_facts(run),
+                exc_info=error if decided.is_failure and _has_traceback(error) else None,
+            )
+    else:
+        _task_log.error(
+            "dead after %.3f s: %s",
+            took,
+            decided.error,
+            extra=_facts(run),
+            exc_info=error if _has_traceback(error) else None,
+        )
+
+
+def _has_traceback(error: BaseException | None) -> bool:
+    # Errors of qd itself say all there is to say in one line.
+    return error is not None and type(error).__module__ != "qd.errors"

@@ -1,0 +1,152 @@
+"""
+All children: born, listened to, buried.
+
+Knows nothing about what should run; keeps the history (`records`) from which the plan decides.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Iterable
+
+from qd.supervisor.child import Report, ReportKind, inbox_line
+from qd.supervisor.fork import Lifeline, fork_child
+from qd.supervisor.orphans import Orphans
+from qd.supervisor.process import Child
+from qd.supervisor.reaper import Ending, adopts_strangers, reap, reap_strangers
+from qd.supervisor.setup import Setup
+from qd.supervisor.state import ChildState, Limits, Record, Slot
+
+
+class Family:
+    """parents_fds: what no child may keep open, apart from the pipes of its brothers."""
+
+    def __init__(
+        self, log: logging.Logger, *, lifeline: Lifeline, parents_fds: Iterable[int]
+    ) -> None:
+        self._log = log
+        self._lifeline = lifeline
+        self._parents_fds = list(parents_fds)
+        self._adopts_strangers = adopts_strangers()
+        self._children: dict[int, Child] = {}
+        self._quiet = False
+        self._reopened_at: float | None = None
+        self.records: dict[Slot, Record] = {}
+        self.orphans = Orphans()
+
+    def __len__(self) -> int:
+        return len(self._children)
+
+    def __getitem__(self, pid: int) -> Child:
+        return self._children[pid]
+
+    def states(self) -> list[ChildState]:
+        return [child.state for child in self._children.values()]
+
+    def status_fds(self) -> list[int]:
+        fds = (child.status_fd for child in self._children.values())
+        return [fd for fd in fds if fd is not None]
+
+    def spawn(self, slot: Slot, setup: Setup, now: float) -> None:
+        """Start a child; if the system has no process to give, the slot is tried again later."""
+        pipes = [fd for child in self._children.values() for fd in child.fds]
+        try:
+            forked = fork_child(
+                slot.role,
+                setup.main_for(slot.role),
+                lifeline=self._lifeline,
+                parents_fds=[*self._parents_fds, *pipes],
+            )
+        except OSError as error:
+            self.records[slot] = self._record(slot).after_failed_fork(now, setup.limits)
+            self._log.error("%s cannot be started now: %s", slot, error)
+            return
+        generation = setup.wanted.generation
+        state = ChildState(forked.pid, slot, generation, started_at=now, seen_at=now)
+        self._children[forked.pid] = Child(forked, state)
+        self._log.info("%s (pid %d) started", slot, forked.pid)
+
+    def reap(self, now: float, limits: Limits) -> None:
+        """Collect those that have ended, and see to what each one leaves behind."""
+        for child in list(self._children.values()):
+            ending = reap(child.pid)
+            if ending is not None:
+                # Drained first: it may have said that it was ready, or why it could not be.
+                self._note(child, child.read_all(now))
+                del self._children[child.pid]
+                self._bury(child, ending, now, limits)
+                child.close()
+        if self._adopts_strangers:
+            reap_strangers(self._children)
+
+    def read(self, readable: set[int], now: float) -> None:
+        for child in self._children.values():
+            if child.status_fd in readable:
+                self._note(child, child.read(now))
+
+    def deliver_orphans(self, now: float) -> bool:
+        """Pass on the news of deaths; True if that must be tried again."""
+        return self.orphans.deliver(self._children.values(), now)
+
+    def excuse(self, now: float) -> None:
+        """While the parent itself did not run, its children may have been stopped as well."""
+        for child in self._children.values():
+            child.state = child.state.excused(now)
+
+    def forget_failures(self) -> None:
+        self.records = {slot: record.fresh() for slot, record in self.records.items()}
+
+    def set_quiet(self, quiet: bool) -> None:
+        self._quiet = quiet
+        # Lines keep their order, and a child that becomes ready later gets one too; a signal
+        # would be lost on a child that has no handler yet.
+        line = inbox_line("quiet" if quiet else "resume")
+        for child in self._ready():
+            child.send(line)
+
+    def reopen_logs(self, now: float) -> None:
+        self._reopened_at = now
+        # Without a handler yet, USR1 would kill: such a child gets it when it is ready.
+        for child in self._ready():
+            child.signal(signal.SIGUSR1)
+
+    def print_stacks(self) -> None:
+        for child in self._children.values():
+            child.signal(signal.SIGUSR2)
+
+    def _ready(self) -> list[Child]:
+        return [child for child in self._children.values() if child.state.ready_at is not None]
+
+    def _record(self, slot: Slot) -> Record:
+        return self.records.get(slot, Record())
+
+    def _note(self, child: Child, reports: list[Report]) -> None:
+        state = child.state
+        for report in reports:
+            match report.kind:
+                case ReportKind.READY:
+                    self._log.info("%s (pid %d) is ready", state.slot, state.pid)
+                    self.records[state.slot] = self._record(state.slot).after_ready()
+                    if self._quiet:
+                        child.send(inbox_line("quiet"))
+                    if self._reopened_at is not None and state.started_at <= self._reopened_at:
+                        child.signal(signal.SIGUSR1)
+                case ReportKind.BOOT_FAILED:
+                    self._log.error("%s (pid %d): %s", state.slot, state.pid, report.message)
+                case ReportKind.RECYCLE:
+                    self._log.info("%s (pid %d) asks to be replaced", state.slot, state.pid)
+
+    def _bury(self, child: Child, ending: Ending, now: float, limits: Limits) -> None:
+        dead = child.state
+        record = self._record(dead.slot)
+        self.records[dead.slot] = record.after_death(dead, ending.exit_code, now, limits)
+        if dead.ended_cleanly(ending.exit_code):
+            self._log.info("%s (pid %d) ended", dead.slot, dead.pid)
+            return
+        # One that was told to go before it had handlers dies of the TERM itself.
+        level = logging.INFO if dead.told_to_go and dead.ready_at is None else logging.ERROR
+        self._log.log(level, "%s (pid %d) ended: %s", dead.slot, dead.pid, ending)
+        if dead.identity:
+            self.orphans.add(dead.identity, str(ending), child.running.read())
+        self.orphans.take_back(dead.pid, now)

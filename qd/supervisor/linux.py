@@ -1,0 +1,34 @@
+"""The Linux calls that the standard library has no name for. All are best effort."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+from contextlib import suppress
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_PR_GET_CHILD_SUBREAPER = 37
+_MOST_KILLABLE = 1000
+
+# Loaded in the parent, so that all children share these pages.
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def terminate_with_parent() -> None:
+    """Have the kernel send TERM to this process when its parent dies."""
+    _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+
+
+def is_subreaper() -> bool:
+    """Whether orphaned descendants become children of this process."""
+    answer = ctypes.c_int(0)
+    failed = _libc.prctl(_PR_GET_CHILD_SUBREAPER, ctypes.byref(answer), 0, 0, 0)
+    return failed == 0 and answer.value != 0
+
+
+def prefer_as_oom_victim(points: int) -> None:
+    """Out of memory, the kernel should kill this process before those with fewer points."""
+    path = Path("/proc/self/oom_score_adj")
+    with suppress(OSError, ValueError):
+        path.write_text(str(min(int(path.read_text()) + points, _MOST_KILLABLE)))

@@ -1,0 +1,176 @@
+"""
+Schedules agree with others who work in another way: a clock that is watched minute by minute, and
+croniter.
+"""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from zoneinfo import ZoneInfo
+
+import pytest
+from croniter import CroniterBadDateError, croniter
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from qd.policy.cron import parse
+from qd.policy.cron_spec import parse_fields
+
+MINUTE = timedelta(minutes=1)
+EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - local times are counted from here, zone or not
+
+Due = Callable[[datetime], bool]
+
+# Each spec twice: as text, and as what it means.
+SPECS: dict[str, Due] = {
+    "30 2 * * *": lambda t: (t.hour, t.minute) == (2, 30),
+    "15,45 0-3 * * *": lambda t: t.minute in (15, 45) and t.hour <= 3,
+    "0 0 * * *": lambda t: (t.hour, t.minute) == (0, 0),
+    "45 23 * * 6": lambda t: (t.hour, t.minute, t.isoweekday()) == (23, 45, 6),
+    "59 1 13 * 0": lambda t: (t.hour, t.minute) == (1, 59) and (t.day == 13 or t.isoweekday() == 7),
+    "10 2 */2 3,10 *": lambda t: (
+        (t.hour, t.minute) == (2, 10) and t.month in (3, 10) and t.day % 2 == 1
+    ),
+    "*/20 1-2 * * *": lambda t: t.minute % 20 == 0 and t.hour in (1, 2),
+    "7 */3 * * ?": lambda t: t.minute == 7 and t.hour % 3 == 0,
+    "* 2 1-7 * *": lambda t: t.hour == 2 and t.day <= 7,
+}
+WILDCARDS = {spec for spec in SPECS if spec.split()[0][0] == "*" or spec.split()[1][0] == "*"}
+
+
+def watch(zone: str, start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:
+    """Yield each minute in (start, end], in UTC and as the clock in the zone shows it."""
+    tz = ZoneInfo(zone)
+    moment = start
+    while moment < end:
+        moment += MINUTE
+        yield moment, moment.astimezone(tz).replace(tzinfo=None)
+
+
+def by_the_clock(due: Due, minutes: list[tuple[datetime, datetime]]) -> list[datetime]:
+    return [moment for moment, shown in minutes if due(shown)]
+
+
+def by_debian_cron(due: Due, minutes: list[tuple[datetime, datetime]]) -> list[datetime]:
+    """
+    Run fixed-time jobs as its daemon does: with a virtual clock that visits every minute once.
+
+    When the clock jumps ahead, the virtual one runs after it; when the clock goes back, the
+    virtual one waits. (Its daemon does so for changes of up to three hours.)
+    """
+    times = []
+    virtual = minutes[0][1] - MINUTE
+    for moment, shown in minutes:
+        run = False
+        while virtual < shown:
+            virtual += MINUTE
+            run = run or due(virtual)
+        if run:
+            times.append(moment)
+    return times
+
+
+@pytest.mark.parametrize(
+    ("zone", "year"), [("Australia/Lord_Howe", 2026), ("America/Sao_Paulo", 2018)]
+)
+def test_a_year_of_times_is_what_watching_the_clock_gives(zone: str, year: int) -> None:
+    # From noon to noon, because a clock that goes back at the first midnight has no past here.
+    start = datetime(year, 1, 1, 12, tzinfo=UTC)
+    end = datetime(year + 1, 1, 1, 12, tzinfo=UTC)
+    minutes = list(watch(zone, start, end))
+    assert len({moment - shown.replace(tzinfo=UTC) for moment, shown in minutes}) == 2
+
+    for spec, due in SPECS.items():
+        clock, vixie = (parse(spec, timezone=zone, dst=dst) for dst in ("asynq", "vixie"))
+        assert list(clock.between(start, end)) == by_the_clock(due, minutes), spec
+        expected = by_the_clock if spec in WILDCARDS else by_debian_cron
+        assert list(vixie.between(start, end)) == expected(due, minutes), spec
+
+
+@pytest.mark.parametrize(
+    ("zone", "change"),
+    [
+        ("America/New_York", "2007-03-11"),
+        ("America/New_York", "2007-11-04"),
+        ("America/Santiago", "2024-09-08"),
+        ("America/Havana", "2025-11-02"),
+        ("America/Caracas", "2007-12-09"),
+        ("America/Argentina/Tucuman", "2004-06-13"),
+        ("Africa/Cairo", "2014-07-31"),
+        ("Africa/Casablanca", "2026-02-15"),
+        ("Africa/Casablanca", "2026-03-22"),
+        ("Antarctica/Troll", "2026-10-25"),
+        ("Antarctica/Casey", "2010-03-05"),
+        ("Asia/Hebron", "2011-08-30"),
+        ("Asia/Tehran", "2022-03-22"),
+        ("Asia/Kathmandu", "1986-01-01"),
+        ("Asia/Pyongyang", "2015-08-15"),
+        ("Europe/Berlin", "2026-03-29"),
+        ("Europe/Berlin", "2026-10-25"),
+        ("Europe/Lisbon", "1996-10-27"),
+        ("Europe/Moscow", "2014-10-26"),
+        ("Pacific/Apia", "2011-12-30"),
+        ("Pacific/Kwajalein", "1993-08-21"),
+    ],
+)
+def test_a_week_around_a_change_is_what_watching_the_clock_gives(zone: str, change: str) -> None:
+    middle = datetime.fromisoformat(change).replace(tzinfo=UTC)
+    start, end = middle - timedelta(days=4), middle + timedelta(days=4)
+    minutes = list(watch(zone, start, end))
+    assert len({moment - shown.replace(tzinfo=UTC) for moment, shown in minutes}) > 1
+
+    for spec, due in SPECS.items():
+        clock, vixie = (parse(spec, timezone=zone, dst=dst) for dst in ("asynq", "vixie"))
+        assert list(clock.between(start, end)) == by_the_clock(due, minutes), spec
+        expected = by_the_clock if spec in WILDCARDS else by_debian_cron
+        assert list(vixie.between(start, end)) == expected(due, minutes), spec
+
+
+EVERY_DAY = parse_fields("* * * * *").days
+EVERY_WEEKDAY = parse_fields("* * * * *").weekdays
+
+
+def field(low: int, high: int) -> st.SearchStrategy[str]:
+    """Fields that croniter reads in the same way: no `?`, no range of all or one, no star in a list."""
+    number = st.integers(low, high)
+    step = st.integers(2, high)
+    span = (
+        st.tuples(number, number)
+        .filter(lambda ends: ends[0] != ends[1] and set(ends) != {low, high})
+        .map(sorted)
+    )
+    item = st.one_of(
+        number.map(str),
+        st.builds("{0[0]}-{0[1]}".format, span),
+        st.builds("{0[0]}-{0[1]}/{1}".format, span, step),
+        st.builds("{}/{}".format, st.integers(low + 1, high - 1), step),
+    )
+    return st.one_of(
+        st.just("*"),
+        st.builds("*/{}".format, step),
+        st.lists(item, min_size=1, max_size=3).map(",".join),
+    )
+
+
+@given(
+    st.tuples(field(0, 59), field(0, 23), field(1, 31), field(1, 12), field(0, 6)).map(" ".join),
+    st.integers(946_684_800, 2_840_140_800),  # 2000 to 2060
+)
+def test_in_utc_croniter_finds_the_same_times(spec: str, timestamp: int) -> None:
+    # croniter takes a list of all days, such as "0,1-6", for a star.
+    fields, (_, _, day, _, weekday) = parse_fields(spec), spec.split()
+    assume(day == "*" or fields.days != EVERY_DAY)
+    assume(weekday == "*" or fields.weekdays != EVERY_WEEKDAY)
+    start = datetime.fromtimestamp(timestamp, UTC)
+    other = croniter(spec, start, ret_type=datetime, max_years_between_matches=5)
+
+    times = list(islice(parse(spec).between(start, start + timedelta(days=365 * 4)), 5))
+
+    try:
+        expected = [other.get_next() for _ in times] or other.get_next()
+    except CroniterBadDateError:
+        expected = []
+    if times:
+        assert times == expected
+    else:
+        assert expected == [] or expected > start + timedelta(days=365 * 4)
