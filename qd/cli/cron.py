@@ -108,7 +108,7 @@ def _times(session: Session, entry: EntryView, count: int) -> list[_Due]:
     from qd.policy.cron import parse
 
     try:
-        schedule = parse(entry.spec, anchored=True)
+        schedule = parse(entry.spec)
     except QdError as error:
         session.out.say(f"{entry.id}: {error}")
         return []

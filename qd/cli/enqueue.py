@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     cls=Command,
     short_help="Enqueue one task, or many from a file.",
     examples=(
-        "qd enqueue email:send to=ann@example.com --in 5m",
+        "qd enqueue email:send to=a@example.com --in 5m",
         'qd enqueue report:daily \'{"region": "eu"}\' --queue low --unique 10m',
         "qd enqueue --from-jsonl tasks.jsonl --queue low",
     ),
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 @click.option("--in", "process_in", type=DURATION, help="Run no earlier than after this, as in 5m.")
 @click.option("--at", "process_at", type=MOMENT, help="Run no earlier than at this RFC 3339 time.")
 @click.option("--max-retry", type=click.IntRange(min=0), metavar="N", help="Tries after the first.")
-@click.option("--timeout", type=DURATION, help="Longest run; 0s for no limit.")
+@click.option("--timeout", type=DURATION, help="Longest run.")
 @click.option("--deadline", type=MOMENT, help="Stop the task at this RFC 3339 time.")
 @click.option("--unique", type=DURATION, help="Refuse a twin for this long.")
 @click.option("--id", "task_id", metavar="ID", help="Id of the task; else one is made.")
@@ -65,6 +65,9 @@ def enqueue(
 
     The payload is JSON, k=v pairs that become a JSON object (a value that is JSON is taken as
     JSON, any other as text), @FILE, or - for stdin. Without a payload the task has none.
+
+    Your module is not imported, so options in its code are not known here: give them, or set them
+    under `tasks:` in the configuration.
 
     Each line of a --from-jsonl file is {"type": ..., "payload": ..., and the options of a task
     by their names: "queue", "max_retry", "timeout", "deadline", "process_in", "process_at",

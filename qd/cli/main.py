@@ -107,7 +107,7 @@ qd = Root(
     params=[version_option()],
     examples=(
         "qd worker --app shop.tasks",
-        "qd enqueue email:send to=ann@example.com --in 5m",
+        "qd enqueue email:send to=a@example.com --in 5m",
         "qd dlq requeue --all --type email:send --dry-run",
     ),
 )

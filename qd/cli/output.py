@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -105,11 +105,6 @@ class Output:
             render.write_rich(sys.stdout, columns, rows, color=self.color)
         else:
             render.write_aligned(sys.stdout, columns, rows)
-
-    def lines(self, texts: Iterable[str]) -> None:
-        """Write lines of a file: a script, a unit, exported tasks."""
-        for text in texts:
-            self._line(text)
 
     def say(self, text: str) -> None:
         """Say something to the person at the terminal, on stderr."""

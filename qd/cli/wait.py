@@ -67,7 +67,7 @@ def _ended(session: Session, queue: str, task_id: str, timeout: float) -> TaskVi
         if left <= 0:
             raise TimedOut(
                 f"Task {task_id} is still {view.state} after {format_duration(timeout)}.",
-                hint=f"Look at it with `qd task show {task_id}`, or give --timeout a longer time.",
+                hint=f"It goes on. Look at it with `qd task show {task_id}`, or wait longer.",
             )
         time.sleep(min(pause, left))
         pause = min(pause * 1.5, _LAST_LOOK)

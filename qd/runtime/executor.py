@@ -37,6 +37,9 @@ OnEnded = Callable[[Run, Any, BaseException | None], None]
 
 MakeContext = Callable[[Run], Context]
 
+_ALONE_WAIT = 10.0
+"""Seconds a suspect waits for the running tasks to end before it starts beside them."""
+
 _YIELD_EVERY = 50
 """Tasks without a pause of their own after which the loop gets its turn."""
 
@@ -49,7 +52,12 @@ _REASONS: Mapping[Stop, Callable[[], BaseException]] = {
 
 
 class Executor:
-    """*slots* tasks at a time. `running` holds those whose handler has started."""
+    """
+    *slots* tasks at a time. `running` holds those whose handler has started.
+
+    A task that has seen a worker die is a suspect and runs alone: should this worker die too, there
+    is no doubt about the culprit, and no other task is blamed for it.
+    """
 
     def __init__(
         self,
@@ -70,6 +78,10 @@ class Executor:
         self._loop = asyncio.get_running_loop()
         self._threads = Threads(slots)
         self._waiting: deque[Run] = deque()
+        self._suspects: deque[Run] = deque()
+        self._held_up: list[Run] = []
+        self._alone: Run | None = None
+        self._patience: asyncio.TimerHandle | None = None
         self._idle: deque[asyncio.Future[None]] = deque()
         self._runners: set[asyncio.Task[None]] = set()
         self._calls: dict[str, CallNext] = {}
@@ -80,14 +92,50 @@ class Executor:
     @property
     def free(self) -> int:
         """How many tasks could start now."""
+        if self._alone is not None or self._suspects:
+            return 0
         return self._slots - len(self.running) - len(self._waiting)
 
     @property
     def busy(self) -> int:
-        return len(self.running) + len(self._waiting)
+        not_started = len(self._waiting) + len(self._suspects) + len(self._held_up)
+        return len(self.running) + not_started
 
     def submit(self, run: Run) -> None:
-        """Start a run in a free slot."""
+        """Start a run in a free slot; a suspect once it can be alone."""
+        if run.deaths:
+            self._suspects.append(run)
+            self._start_suspect()
+        elif self._alone is not None or self._suspects:
+            self._held_up.append(run)
+        else:
+            self._start(run)
+
+    def _start_suspect(self, *, patient: bool = True) -> None:
+        """Start the next suspect if nothing else runs, or, no longer patient, all the same."""
+        if self._alone is not None or not self._suspects:
+            return
+        if patient and (self.running or self._waiting):
+            if self._patience is None:
+                self._patience = self._loop.call_later(
+                    _ALONE_WAIT, partial(self._start_suspect, patient=False)
+                )
+            return
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+        self._alone = self._suspects.popleft()
+        self._start(self._alone)
+
+    def _resume(self) -> None:
+        """After a run: a suspect may have its turn, or those it held up."""
+        self._start_suspect()
+        if self._alone is None and not self._suspects and self._held_up:
+            held_up, self._held_up = self._held_up, []
+            for run in held_up:
+                self._start(run)
+
+    def _start(self, run: Run) -> None:
         self._waiting.append(run)
         while self._idle:
             waiter = self._idle.popleft()
@@ -99,8 +147,10 @@ class Executor:
 
     def take_waiting(self) -> list[Run]:
         """Return the runs that have not started, which then never will."""
-        waiting = list(self._waiting)
+        waiting = [*self._waiting, *self._suspects, *self._held_up]
         self._waiting.clear()
+        self._suspects.clear()
+        self._held_up.clear()
         return waiting
 
     def stop_run(self, run: Run, why: Stop) -> None:
@@ -118,8 +168,8 @@ class Executor:
 
     def give_up(self, run: Run) -> None:
         """Treat a run whose handler does not listen as ended; its slot is lost."""
-        self.running.pop(run.key, None)
         run.ended = True
+        self._leave(run)
 
     async def wait_idle(self, within: float) -> bool:
         """Wait until nothing runs, at most *within* seconds; False if something still does."""
@@ -206,7 +256,7 @@ class Executor:
         if run.ended:
             return  # given up, or put back: nobody asks any more
         run.ended = True
-        self.running.pop(run.key, None)
+        self._leave(run)
         data: bytes | None = None
         if error is None and result is not None and run.message.terms.retention:
             try:
@@ -219,6 +269,13 @@ class Executor:
         self._on_ended(run, data, error)
         if not self.busy:
             self._all_ended.set()
+
+    def _leave(self, run: Run) -> None:
+        self.running.pop(run.key, None)
+        if self._alone is run:
+            self._alone = None
+        if self._suspects or self._held_up:
+            self._resume()
 
     def _find(self, task_type: str) -> CallNext:
         handler = self._router.find(task_type)

@@ -32,9 +32,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--update-golden", action="store_true", help="write tests/golden/help anew"
-    )
+    parser.addoption("--update-golden", action="store_true", help="write tests/golden/help anew")
 
 
 @dataclass
@@ -126,18 +124,19 @@ class Store:
         info = ServerInfo(host, pid, "s1", 10, weights, False, "active", started, bool(running))
         busy = []
         if running:
-            busy.append(
-                WorkerInfo(host, pid, "s1", running, "a", b"{}", queues[0], started, None)
-            )
+            busy.append(WorkerInfo(host, pid, "s1", running, "a", b"{}", queues[0], started, None))
         self.link.execute_many(presence.write_server(info, busy, now=int(now)))
         return info.server_id
 
-    def entry(self, entry_id: str, spec: str) -> None:
-        next_ns = int((time.time() + 100) * SECOND)
+    def entry(self, entry_id: str, spec: str) -> int:
+        """Publish a periodic task; returns when it says it is due next, in Unix seconds."""
+        due = int(time.time()) + 100
+        next_ns = due * SECOND
         entry = SchedulerEntry(entry_id, spec, "report", b"{}", ('Queue("low")',), next_ns, None)
         self.link.execute_many(
-            presence.write_entries("web-1:7:x", [entry], now=int(time.time()))
+            presence.write_entries("web-1:7:x", [entry], ttl=20, now=int(time.time()))
         )
+        return due
 
     def fired(self, entry_id: str, task_id: str) -> None:
         self.link.execute_many(cron.record_event(entry_id, task_id, now_ns=time.time_ns()))

@@ -31,9 +31,7 @@ def _task(store: Store, task_id: str, queue: str = "default") -> TaskView:
         (["void=null", "empty="], b'{"void":null,"empty":""}'),
     ],
 )  # fmt: skip
-def test_payload_is_json_or_pairs(
-    cli: Cli, store: Store, words: list[str], payload: bytes
-) -> None:
+def test_payload_is_json_or_pairs(cli: Cli, store: Store, words: list[str], payload: bytes) -> None:
     done = cli("enqueue", "a", *words, "--json")
     assert _task(store, done.json["id"]).payload == payload
 

@@ -51,7 +51,7 @@ def test_help_page_is_the_reviewed_one(
     path: tuple[str, ...], request: pytest.FixtureRequest
 ) -> None:
     """A change of a help page is seen in review: run with --update-golden and look at the diff."""
-    result = CliRunner().invoke(qd, [*path, "--help"], env={"COLUMNS": "100"})
+    result = CliRunner().invoke(qd, [*path, "--help"])
     assert result.exit_code == 0
     golden = GOLDEN / f"{_name(path)}.txt"
     if request.config.getoption("--update-golden", default=False):
@@ -96,7 +96,7 @@ def test_examples_are_command_lines_that_exist(path: tuple[str, ...]) -> None:
 
 def test_list_of_commands_says_what_the_commands_say() -> None:
     """The table of the root command, kept for speed, agrees with the commands themselves."""
-    page = CliRunner().invoke(qd, ["--help"], env={"COLUMNS": "100"}).stdout
+    page = CliRunner().invoke(qd, ["--help"]).stdout
     for path in PATHS:
         if len(path) == 1:
             line = f"  {path[0]:<12}{_find(path).get_short_help_str(limit=200)}\n"

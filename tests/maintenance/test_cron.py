@@ -90,6 +90,18 @@ async def test_a_tick_enqueues_its_task_once_however_many_schedulers_try(
     assert lab.raw.sismember(keys.QUEUES, "q")
 
 
+async def test_a_scheduler_that_lags_behind_fires_no_tick_whose_task_has_come_and_gone(
+    lab: Lab,
+) -> None:
+    lagging, prompt = cron(lab, entry()), cron(lab, entry())
+    await lagging.step(T0)
+    for second in (0, 10, 20):
+        await prompt.step(T0 + second)
+    lab.raw.delete(keys.pending("q"), *lab.raw.keys(keys.task_prefix("q") + "*"))
+    await lagging.step(T0 + 10)
+    assert fired(lab) == []
+
+
 async def test_three_running_schedulers_fire_every_second_once_and_on_time(
     lab: Lab, endpoint: Endpoint
 ) -> None:

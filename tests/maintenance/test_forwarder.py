@@ -69,6 +69,23 @@ async def test_an_idle_forwarder_sends_nothing(endpoint: Endpoint, lab: Lab) -> 
     assert set(calls) <= {"config|resetstat", "info"}
 
 
+async def test_a_forwarded_task_costs_few_commands_and_the_next_one_is_heard_of_as_well(
+    endpoint: Endpoint, lab: Lab
+) -> None:
+    loop = forwarder(endpoint)
+    loop.start()
+    await aeventually(lambda: tracked(lab) == 2)
+    for _ in range(3):
+        lab.raw.config_resetstat()
+        task_id = await lab.scheduled(time.time())
+        await aeventually(lambda one=task_id: lab.state(one) == "pending", within=1)
+        await aeventually(lambda: lab.calls().get("client|caching", 0) >= 2)
+        # Its own change must not wake it once more; there is no event for that.
+        await asyncio.sleep(0.1)
+        assert lab.calls()["client|caching"] == 2
+    await loop.stop()
+
+
 async def test_after_a_lost_connection_it_is_told_of_new_tasks_again(
     endpoint: Endpoint, lab: Lab
 ) -> None:
@@ -112,7 +129,7 @@ async def test_on_a_cluster_due_tasks_of_every_node_are_forwarded(
         loop = forwarder(endpoint, *queues)
         loop.start()
         for queue, task_id in ids.items():
-            await aeventually(lambda q=queue, t=task_id: lab.state(t, q) == "pending")
+            await aeventually(lambda q=queue, t=task_id: lab.state(t, q) == "pending", within=15)
         await loop.stop()
     await link.close()
 

@@ -12,12 +12,12 @@ from qd.protocol.ops import endings, tasks
 from qd.protocol.ops.endings import Ending, Fate, Held
 from qd.protocol.ops.tasks import NewTask, Refused, Taken
 
-NOW = 1_767_225_600
-"""2026-01-01T00:00:00Z, the present of tests that do not care."""
+NOW = 4_102_444_800
+"""2100-01-01T00:00:00Z, the present of tests: what is to expire later must not be gone today."""
 
 NOW_NS = NOW * 1_000_000_000
 UNTIL = NOW + 15
-DAY = "2026-01-01"
+DAY = "2100-01-01"
 OWNER = "worker-1"
 
 

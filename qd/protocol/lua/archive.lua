@@ -29,28 +29,31 @@ local ids, replies, ended = {}, {}, 0
 for i = 7, #ARGV, 4 do
   ids[#ids + 1] = ARGV[i]
 end
--- Trimmed before the new ones come in, so that none of them is trimmed at once.
-local trimmed = trim_archived(ARGV[1], KEYS[3], ARGV[5], tonumber(ARGV[6]) - #ids)
 local scores = lease_scores(KEYS[2], ids)
 local from = near_tail(KEYS[1], ids[1]) and -1 or 1
 for n, id in ipairs(ids) do
   local at = 4 * n + 3
-  local task = ARGV[1] .. id
-  local mine = fence(task, ARGV[2], scores[n], ARGV[at + 1], ARGV[at + 2])
-  if mine == 1 and redis.call('LREM', KEYS[1], from, id) == 0 then
-    mine = -1
+  replies[n] = fence(ARGV[1] .. id, ARGV[2], scores[n], ARGV[at + 1], ARGV[at + 2])
+  if replies[n] == 1 and redis.call('LREM', KEYS[1], from, id) == 0 then
+    replies[n] = -1
   end
-  if mine == 1 then
+  if replies[n] == 1 then
     ended = ended + 1
+  end
+end
+-- Trimmed before the new ones come in, so that none of them is trimmed at once.
+local trimmed = ended > 0 and trim_archived(ARGV[1], KEYS[3], ARGV[5], tonumber(ARGV[6]) - ended) or 0
+for n, id in ipairs(ids) do
+  if replies[n] == 1 then
+    local task, message = ARGV[1] .. id, ARGV[4 * n + 6]
     redis.call('ZREM', KEYS[2], id)
     redis.call('ZADD', KEYS[3], ARGV[4], id)
-    if ARGV[at + 3] ~= '' then
-      redis.call('HSET', task, 'msg', ARGV[at + 3])
+    if message ~= '' then
+      redis.call('HSET', task, 'msg', message)
     end
     redis.call('HSET', task, 'state', 'archived')
     redis.call('HDEL', task, 'qd_owner')
   end
-  replies[n] = mine
 end
 bump(KEYS[5], KEYS[4], ended, ARGV[3])
 bump(KEYS[7], KEYS[6], ended, ARGV[3])

@@ -16,6 +16,7 @@ from qd.supervisor.child import (
     inbox_line,
     parse_report,
 )
+from qd.supervisor.running import RunningTable
 
 # The smallest that POSIX systems have in practice; a longer write may be torn.
 PIPE_BUF = 4096
@@ -75,7 +76,7 @@ def test_inbox_line_keeps_its_fields_apart() -> None:
 
 def test_link_never_raises_when_the_parent_is_gone_or_does_not_read() -> None:
     read_fd, write_fd = os.pipe2(os.O_NONBLOCK)
-    link = Link(ChildRole.WORKER, write_fd, lifeline_fd=-1, inbox_fd=-1)
+    link = Link(ChildRole.WORKER, write_fd, lifeline_fd=-1, inbox_fd=-1, running=RunningTable())
     for _ in range(20_000):
         link.tick(busy=1, done=2)
     with pytest.raises(BlockingIOError):

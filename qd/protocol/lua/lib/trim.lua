@@ -4,7 +4,11 @@ local function trim_archived(prefix, archived, oldest, keep)
   local trimmed = 0
   local function drop(ids)
     for _, id in ipairs(ids) do
-      drop_task(prefix, id)
+      local state = redis.pcall('HGET', prefix .. id, 'state')
+      -- A task that says it is elsewhere is not deleted for standing here too.
+      if state == 'archived' or not state then
+        drop_task(prefix, id)
+      end
     end
     if #ids > 0 then
       redis.call('ZREM', archived, unpack(ids))

@@ -1,0 +1,178 @@
+"""`qd task`: look at tasks in any state, and intervene."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import pytest
+import redis
+
+from qd.protocol import codec, keys
+from qd.protocol.ops import endings
+from qd.protocol.ops.endings import Ending, Held
+from tests.cli.conftest import ENVIRONMENT, Cli, Store
+from tests.support.wait import eventually
+
+
+def _ids(cli: Cli, *args: str) -> list[str]:
+    return [one["id"] for one in cli("task", "ls", *args, "--json").json["tasks"]]
+
+
+def _end(store: Store, task_id: str, *, result: bytes | None) -> None:
+    """Let the worker that has the task complete it, or archive it without a result."""
+    until = int(time.time()) + 60
+    stored = store.raw.hget(keys.task("default", task_id), "msg")
+    assert isinstance(stored, bytes)
+    message = codec.encode_task(codec.with_terms(codec.decode_task(stored), error="broken"))
+    ending = Ending(Held(task_id, 0, until), message=message, at=until, result=result)
+    end = endings.archive if result is None else endings.complete
+    step = end("default", "o", [ending], day="2030-01-01", now=int(time.time()))
+    assert store.link.execute(step) == [endings.Fate.OK]
+
+
+def test_ls_shows_tasks_of_all_queues_and_states(cli: Cli, store: Store) -> None:
+    store.task(task_id="x1", payload={"n": 1})
+    store.task(task_id="x2", queue="low", process_in="1h")
+    store.dead("x3")
+    table = cli("task", "ls").lines
+    assert table[0].split() == [
+        "ID", "TYPE", "QUEUE", "STATE", "RETRIES", "WHEN", "PAYLOAD", "ERROR",
+    ]  # fmt: skip
+    assert '{"n":1}' in table[1]
+    assert "in 60m" in "\n".join(table)
+    assert set(_ids(cli)) == {"x1", "x2", "x3"}
+
+
+def test_ls_filters(cli: Cli, store: Store) -> None:
+    store.task("a", task_id="x1")
+    store.task("b", task_id="x2", queue="low")
+    store.dead("old", "a", error="TimeoutError: slow", ago=7200)
+    store.dead("new", "b", error="ValueError: bad")
+    assert _ids(cli, "-q", "low") == ["x2"]
+    assert _ids(cli, "--type", "a", "--state", "pending") == ["x1"]
+    assert _ids(cli, "--error", "Time.*slow") == ["old"]
+    assert _ids(cli, "--state", "archived", "--older", "1h") == ["old"]
+    assert _ids(cli, "--state", "archived", "--state", "pending", "--limit", "1") == ["old"]
+    assert cli("task", "ls", "--type", "z").err == "No tasks match.\n"
+
+
+def test_ls_goes_on_where_it_stopped(cli: Cli, store: Store) -> None:
+    for number in range(5):
+        store.task(task_id=f"x{number}")
+    first = cli("task", "ls", "--limit", "2", "--json").json
+    assert [one["id"] for one in first["tasks"]] == ["x0", "x1"]
+    assert first["more"] is True
+    assert "--offset 2" in cli("task", "ls", "--limit", "2").err
+    assert _ids(cli, "--limit", "2", "--offset", "4") == ["x4"]
+    assert cli("task", "ls", "--offset", "4", "--json").json["more"] is False
+
+
+def test_show_finds_a_task_wherever_it_is(cli: Cli, store: Store) -> None:
+    store.task(task_id="x1", queue="low", payload={"n": 1}, headers={"trace": "t"})
+    shown = cli("task", "show", "x1").out
+    assert '{"n":1}' in shown
+    assert "header trace" in shown
+    assert cli("task", "show", "x1", "-q", "low", "--json").json["task"]["payload"] == {"n": 1}
+    cli("task", "show", "x2", code=3)
+    cli("task", "show", "x1", "-q", "default", code=3)
+
+
+def test_cancel_is_for_running_tasks(cli: Cli, store: Store, raw: redis.Redis) -> None:
+    store.task(task_id="x1")
+    assert "is pending, not running" in cli("task", "cancel", "x1", code=1).err
+    assert store.take() == ["x1"]
+    heard = raw.pubsub()
+    heard.subscribe(keys.CANCEL_CHANNEL)
+    assert heard.get_message(timeout=5)["type"] == "subscribe"
+    assert cli("task", "cancel", "x1", "--json").json["done"] == [
+        {"id": "x1", "queue": "default", "heard_by": 1}
+    ]
+    assert heard.get_message(timeout=5)["data"] == b"x1"
+    heard.close()
+
+
+def test_run_lets_a_waiting_task_run_now(cli: Cli, store: Store) -> None:
+    store.task(task_id="x1", process_in="1h")
+    assert cli("task", "run", "x1").out == "Run: 1 task done\n"
+    assert store.state("x1") == "pending"
+    assert "this needs" in cli("task", "run", "x1", code=1).err
+
+
+def test_archive_keeps_a_task_from_running(cli: Cli, store: Store) -> None:
+    store.task(task_id="x1")
+    cli("task", "archive", "x1")
+    assert store.state("x1") == "archived"
+
+
+def test_rm_asks_and_shows_what_it_is_about(cli: Cli, store: Store) -> None:
+    store.task(task_id="x1")
+    done = cli("task", "rm", "x1", code=5)
+    assert "x1  a  default  pending" in done.err
+    assert store.state("x1") == "pending"
+    cli("task", "rm", "x1", "-y")
+    assert store.state("x1") is None
+
+
+def test_one_wrong_id_of_several_changes_nothing(cli: Cli, store: Store) -> None:
+    store.task(task_id="x1")
+    cli("task", "rm", "x1", "x2", "-y", code=3)
+    assert store.state("x1") == "pending"
+
+
+def test_running_task_cannot_be_deleted(cli: Cli, store: Store) -> None:
+    store.task(task_id="x1")
+    store.take()
+    cli("task", "rm", "x1", "-y", code=1)
+    assert store.state("x1") == "active"
+
+
+def test_all_with_filters_acts_on_what_matches(cli: Cli, store: Store) -> None:
+    for number in range(3):
+        store.task("a", task_id=f"a{number}", process_in="1h")
+        store.task("b", task_id=f"b{number}", process_in="1h")
+    chosen = ("task", "run", "--all", "--state", "scheduled", "--type", "a")
+    dry = cli(*chosen, "--dry-run", "--json").json
+    assert (dry["matched"], dry["done"], dry["dry_run"]) == (3, 0, True)
+    assert store.state("a0") == "scheduled"
+    assert cli(*chosen, "-y", "--json").json["queues"] == {"default": 3}
+    assert store.state("a0") == "pending"
+    assert store.state("b0") == "scheduled"
+
+
+@pytest.mark.parametrize(
+    "args", [["run"], ["run", "x1", "--all", "--state", "retry"], ["rm", "--all", "-y"]]
+)
+def test_what_is_meant_has_to_be_said(cli: Cli, args: list[str]) -> None:
+    cli("task", *args, code=2)
+
+
+def test_wait_tells_how_a_task_has_ended(cli: Cli, store: Store) -> None:
+    for name in ("good", "bad"):
+        store.task(task_id=name)
+    assert store.take(count=2) == ["good", "bad"]
+    _end(store, "good", result=b'{"url": "x"}')
+    _end(store, "bad", result=None)
+    assert cli("task", "wait", "good").out == 'good completed: {"url": "x"}\n'
+    done = cli("task", "wait", "bad", "--json", code=1)
+    assert (done.json["state"], done.json["task"]["error"]) == ("archived", "broken")
+
+
+def test_wait_ends_when_the_task_is_gone(redis_url: str, store: Store, raw: redis.Redis) -> None:
+    store.task(task_id="x1")
+    before = len(raw.client_list())
+    process = subprocess.Popen(
+        [sys.executable, "-m", "qd", "--redis", redis_url, "task", "wait", "x1", "-o", "plain"],
+        stdout=subprocess.PIPE,
+        env=ENVIRONMENT,
+    )
+    eventually(lambda: len(raw.client_list()) > before)
+    raw.delete(keys.task("default", "x1"))
+    out, _ = process.communicate(timeout=10)
+    assert (process.returncode, out) == (0, b"gone\n")
+
+
+def test_wait_gives_up_with_124(cli: Cli, store: Store) -> None:
+    store.task(task_id="x1")
+    assert "still pending" in cli("task", "wait", "x1", "--timeout", "50ms", code=124).err
