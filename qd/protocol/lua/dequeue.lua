@@ -58,15 +58,18 @@ for i = #waiting, 1, -1 do
     taken[#taken + 1] = task[2] or ''
   end
 end
+if #ids > 0 then
+  redis.call('ZADD', KEYS[3], unpack(leases))
+  redis.call('LPUSH', KEYS[2], unpack(ids))
+  for _, id in ipairs(ids) do
+    redis.call('HSET', ARGV[1] .. id, 'state', 'active', 'qd_owner', ARGV[4])
+    redis.call('HDEL', ARGV[1] .. id, 'pending_since')
+  end
+end
+-- Last: should a right have been taken away, a task is listed twice, and not nowhere.
 redis.call('LTRIM', KEYS[1], 0, -#waiting - 1)
 if #ids == 0 then
   return taken
-end
-redis.call('LPUSH', KEYS[2], unpack(ids))
-redis.call('ZADD', KEYS[3], unpack(leases))
-for _, id in ipairs(ids) do
-  redis.call('HSET', ARGV[1] .. id, 'state', 'active', 'qd_owner', ARGV[4])
-  redis.call('HDEL', ARGV[1] .. id, 'pending_since')
 end
 redis.call('DEL', KEYS[5])
 redis.call('RPUSH', KEYS[5], ARGV[5], unpack(ids))

@@ -38,7 +38,9 @@ for _, id in ipairs(redis.call('LRANGE', KEYS[2], 0, -1)) do
     redis.call('HDEL', task, 'qd_owner')
     local deaths = 0
     if running[id] then
-      deaths = redis.call('HINCRBY', task, 'qd_deaths', 1)
+      -- pcall: what fails here would leave the rest of them half done.
+      local counted = redis.pcall('HINCRBY', task, 'qd_deaths', 1)
+      deaths = type(counted) == 'number' and counted or 0
       redis.call('HSET', task, 'qd_cause', ARGV[5])
     end
     if deaths >= tonumber(ARGV[6]) then

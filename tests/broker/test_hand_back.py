@@ -1,0 +1,118 @@
+"""hand_back: what a dead worker held is put back at once; what has killed two is archived."""
+
+from __future__ import annotations
+
+import pytest
+import redis
+
+from qd.broker.link import Link
+from qd.errors import BrokerRefused
+from qd.protocol import keys
+from qd.protocol.ops import upkeep
+from tests.support.builders import NOW, NOW_NS, OWNER, UNTIL, Queue, message
+from tests.support.servers import RedisServer
+from tests.support.snapshot import snapshot
+
+
+def hand_back(link: Link, *running: str, owner: str = OWNER) -> tuple[list[str], list[str]]:
+    return link.execute(
+        upkeep.hand_back("mail", owner, running=running, cause="signal 9", now_ns=NOW_NS)
+    )
+
+
+def test_what_was_only_held_is_as_if_it_had_never_been_taken(
+    queue: Queue, link: Link, raw: redis.Redis
+) -> None:
+    queue.hold("t1")
+    raw.delete(keys.fetch("mail", OWNER))
+    assert hand_back(link) == (["t1"], [])
+    assert snapshot(raw) == {
+        "asynq:{mail}:pending": ["t1"],
+        "asynq:{mail}:t:t1": {
+            "msg": message("t1"),
+            "state": b"pending",
+            "pending_since": str(NOW_NS).encode(),
+        },
+    }
+
+
+def test_the_oldest_is_the_next_to_run_before_all_that_waits(queue: Queue, link: Link) -> None:
+    queue.hold("a", "b", "c")
+    queue.enqueue("new")
+    hand_back(link, "a", "c")
+    taken = queue.take(9, nonce="n2")
+    assert taken is not None
+    assert [(one.id, one.deaths) for one in taken] == [("a", 1), ("b", 0), ("c", 1), ("new", 0)]
+
+
+def test_the_second_death_archives_a_task_with_its_bytes_unchanged(
+    queue: Queue, link: Link, raw: redis.Redis
+) -> None:
+    queue.hold("bad", "held")
+    assert hand_back(link, "bad") == (["held", "bad"], [])
+    queue.take(2, nonce="n2")
+    assert hand_back(link, "bad") == (["held"], ["bad"])
+    assert raw.hgetall(keys.task("mail", "bad")) == {
+        b"msg": message("bad"),
+        b"state": b"archived",
+        b"qd_deaths": b"2",
+        b"qd_cause": b"signal 9",
+    }
+    assert raw.zrange(keys.archived("mail"), 0, -1, withscores=True) == [(b"bad", NOW)]
+    assert raw.exists(keys.active("mail"), keys.lease("mail")) == 0
+
+
+def test_other_workers_keep_theirs(queue: Queue, link: Link, raw: redis.Redis) -> None:
+    queue.hold("mine")
+    queue.hold("other", owner="worker-2")
+    assert hand_back(link, "mine", "other") == (["mine"], [])
+    assert raw.hget(keys.task("mail", "other"), "state") == b"active"
+
+
+def test_what_a_go_server_has_taken_over_is_left_to_it(
+    queue: Queue, link: Link, raw: redis.Redis
+) -> None:
+    """It leaves the field of the owner before it in place; its leases are longer than ours."""
+    queue.hold("t1")
+    raw.zadd(keys.lease("mail"), {"t1": NOW + 30})
+    before = snapshot(raw)
+    assert hand_back(link, "t1") == ([], [])
+    assert snapshot(raw) == before
+
+
+def test_it_is_safe_to_repeat(queue: Queue, link: Link, raw: redis.Redis) -> None:
+    queue.hold("t1")
+    hand_back(link, "t1")
+    before = snapshot(raw)
+    assert hand_back(link, "t1") == ([], [])
+    assert snapshot(raw) == before
+
+
+def test_one_odd_task_does_not_keep_the_others(
+    queue: Queue, link: Link, raw: redis.Redis
+) -> None:
+    queue.hold("not a hash", "odd count", "t1")
+    raw.delete(keys.task("mail", "not a hash"))
+    raw.set(keys.task("mail", "not a hash"), "x")
+    raw.hset(keys.task("mail", "odd count"), "qd_deaths", "x")
+    assert hand_back(link, "odd count", "t1") == (["t1", "odd count"], [])
+
+
+@pytest.mark.parametrize("name", ["pending", "active", "lease", "archived"])
+def test_a_key_of_another_type_leaves_everything_untouched(
+    queue: Queue, link: Link, raw: redis.Redis, name: str
+) -> None:
+    queue.hold("t1")
+    key = f"asynq:{{mail}}:{name}"
+    raw.delete(key)
+    raw.set(key, "something else")
+    before = snapshot(raw)
+    with pytest.raises(BrokerRefused, match="WRONGTYPE"):
+        hand_back(link, "t1")
+    assert snapshot(raw) == before
+
+
+def test_a_full_server_is_no_obstacle(queue: Queue, link: Link, server: RedisServer) -> None:
+    queue.hold("t1", until=UNTIL)
+    with server.configured(maxmemory="1"):
+        assert hand_back(link, "t1") == (["t1"], [])
