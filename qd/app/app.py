@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack
+from weakref import WeakSet
 
 from qd.app.connection import Connection
 from qd.app.handle import TaskHandle, declare
@@ -35,6 +36,9 @@ Lifespan = Callable[[], AbstractAsyncContextManager[Any]]
 Hook = Callable[[], Any]
 OnError = Callable[[Context | None, BaseException], None]
 
+# Those that are alive, for what works on "the" application.
+_apps: WeakSet[App] = WeakSet()
+
 
 class App:
     """
@@ -61,6 +65,22 @@ class App:
         self._connection: Connection | None = None
         self._client: Client | None = None
         self._embedded: EmbeddedWorker | None = None
+        _apps.add(self)
+
+    @classmethod
+    def only(cls) -> App:
+        """
+        Return the one application of this process.
+
+        Raises:
+            UsageError: There is none, or there are several.
+        """
+        apps = list(_apps)
+        if len(apps) != 1:
+            raise UsageError(
+                f"there are {len(apps)} apps in this process, not one", hint="Pass app=..."
+            )
+        return apps[0]
 
     @classmethod
     def from_config(cls, path: str | None = None, *, name: str = "qd") -> App:

@@ -67,6 +67,10 @@ class Lock:
                 raise
 
 
-def lock(app: App, name: str, ttl: Duration) -> Lock:
-    """Return the lock *name*; nothing is taken yet."""
-    return Lock(app, name, ttl)
+def lock(name: str, ttl: Duration, *, app: App | None = None) -> Lock:
+    """
+    Return the lock *name*; nothing is taken yet.
+
+    *app* may be left out where there is only one in this process.
+    """
+    return Lock(app or App.only(), name, ttl)

@@ -113,6 +113,8 @@ class AsyncNodeLink:
         return all_or_first_error(await self.execute_each(ops))
 
     async def execute_each(self, ops: Sequence[Op[Any]]) -> list[Any]:
+        if not ops:
+            return []
         replies = await self._exchange([self._dialect.command(op) for op in ops])
         results: list[Any] = []
         for op, reply in zip(ops, replies, strict=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -145,6 +145,27 @@ def check_workers(servers: Sequence[ServerView]) -> list[Check]:
     if not active:
         return [Check("workers", PROBLEM, "all workers have stopped taking tasks", "Restart them.")]
     return [Check("workers", detail=detail)]
+
+
+def check_types(waiting: Mapping[str, str], servers: Sequence[ServerView]) -> list[Check]:
+    """Look for a handler for each type that waits; *waiting* maps types to the queue they wait in."""
+    told = [one.types for one in servers if one.types is not None]
+    if not told or len(told) < len(servers):
+        return [Check("types", detail="not told: Go servers do not publish their types")]
+    known = sorted({pattern for types in told for pattern in types})
+    unknown = [name for name in waiting if not name.startswith(tuple(known))]
+    if not unknown:
+        return [Check("types", detail=f"{plural(len(known), 'handler')}: {', '.join(known)}")]
+    return [
+        Check(
+            f"type {name}",
+            PROBLEM,
+            f"waits in {waiting[name]}, and no worker has a handler for it; there are handlers for "
+            f"{', '.join(known) or 'nothing'}",
+            "Import the module that registers it in the module named by --app.",
+        )
+        for name in unknown
+    ]
 
 
 def check_queues(queues: Sequence[QueueView], servers: Sequence[ServerView]) -> list[Check]:

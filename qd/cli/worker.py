@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -36,6 +38,7 @@ _LOG_FORMATS = ("auto", "text", "json")
 @click.option("--strict", is_flag=True, help="Serve a queue only while all weightier are empty.")
 @click.option("--no-scheduler", is_flag=True, help="Start no scheduler process.")
 @click.option("--burst", is_flag=True, help="End when no task is left.")
+@click.option("--reload", is_flag=True, help="Reload when a source file changes (development).")
 @click.option("--check", is_flag=True, help="Load configuration and app, start nothing.")
 @click.option("--shutdown-timeout", metavar="DURATION", help="How long to wait for tasks on TERM.")
 @click.option("--log-level", type=click.Choice(_LEVELS))
@@ -49,6 +52,7 @@ def worker(
     strict: bool,
     no_scheduler: bool,
     burst: bool,
+    reload: bool,
     check: bool,
     **flags: str | None,
 ) -> None:
@@ -59,6 +63,11 @@ def worker(
     one puts them back at once. HUP reads the configuration again and replaces the processes one by
     one; a bad configuration changes nothing. TTIN and TTOU add and take away a process.
     """
+    if reload:
+        from qd.app.reloader import run_reloading
+
+        arguments = [one for one in sys.argv[1:] if one != "--reload"]
+        click.get_current_context().exit(run_reloading(arguments, Path.cwd(), session.out.say))
     _override(
         session,
         {

@@ -113,9 +113,7 @@ class Client:
         sent = iter(await self._batches().send_many(composed))
         return [next(sent) if isinstance(one, Composed) else one for one in prepared]
 
-    def send_to_dead_letter(
-        self, task_id: str, payload: Any, reason: str, *, queue_prefix: str = ""
-    ) -> TaskInfo:
+    def send_to_dead_letter(self, task_id: str, payload: Any, reason: str) -> TaskInfo:
         """
         Put something straight into the dead letters of the queue `dead_letter`, for seven days.
 
@@ -133,7 +131,7 @@ class Client:
                 "failed_at": datetime.fromtimestamp(now, UTC),
             }
         )
-        queue = queue_prefix + DEAD_LETTER_QUEUE
+        queue = self._composer.stored(DEAD_LETTER_QUEUE)
         terms = Terms(
             queue=queue,
             error=reason,

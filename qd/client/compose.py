@@ -62,7 +62,7 @@ class Composer:
         options = options.over(self._no_timeout if own_deadline else self._defaults)
         names.check_type(task_type)
         raw = self._encode_payload(task_type, payload)
-        queue = self._queue_prefix + (options.queue or constants.DEFAULT_QUEUE)
+        queue = self.stored(options.queue or constants.DEFAULT_QUEUE)
         task_id = options.task_id
         if task_id is not None:
             names.check_id(task_id)
@@ -90,6 +90,10 @@ class Composer:
             terms.group,
         )
         return Composed(task_type, queue, state, new, next_at, own_id)
+
+    def stored(self, queue: str) -> str:
+        """Return a queue's name as it stands in Redis: with the prefix."""
+        return self._queue_prefix + queue
 
     def _encode_payload(self, task_type: str, payload: Any) -> bytes | None:
         if payload is None or isinstance(payload, bytes):

@@ -18,7 +18,6 @@ class TlsSettings:
     ca_file: str = setting("", "CA certificates in PEM; empty = the system's", TEXT, also=("ca",))
     cert_file: str = setting("", "own certificate in PEM", TEXT, also=("cert",))
     key_file: str = setting("", "own private key in PEM", TEXT, also=("key",))
-    server_name: str = setting("", "name expected in the server's certificate", TEXT)
     insecure: bool = setting(False, "true accepts any certificate: for tests only", SWITCH)
 
 

@@ -30,8 +30,8 @@ class Servers:
         keys = self._link.execute(inspect_presence.server_keys(now=int(self._clock())))
         steps = [step for key in keys for step in inspect_presence.read_server(key)]
         replies = self._link.execute_many(steps) if steps else []
-        pairs = zip(replies[::2], replies[1::2], strict=True)
-        found = [_server(info, running) for info, running in pairs if info]
+        read = zip(replies[::3], replies[1::3], replies[2::3], strict=True)
+        found = [_server(info, running, types) for info, running, types in read if info]
         return sorted(
             (one for one in found if one is not None), key=lambda one: (one.host, one.pid, one.id)
         )
@@ -60,7 +60,9 @@ class Servers:
         return found[0]
 
 
-def _server(info: bytes, running: builtins.list[bytes]) -> ServerView | None:
+def _server(
+    info: bytes, running: builtins.list[bytes], types: tuple[str, ...] | None
+) -> ServerView | None:
     try:
         server = codec.decode_server(info)
     except DecodeError:
@@ -76,6 +78,7 @@ def _server(info: bytes, running: builtins.list[bytes]) -> ServerView | None:
         active_workers=server.active_workers,
         queues=tuple(sorted(server.queues, key=lambda pair: (-pair[1], pair[0]))),
         strict_priority=server.strict_priority,
+        types=types,
         running=tuple(
             sorted(tasks, key=lambda one: (one.started is not None, one.started, one.task_id))
         ),

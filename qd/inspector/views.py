@@ -199,7 +199,8 @@ class ServerView:
     """
     A worker process, as of its last report, at most 10 s ago. asynq calls it a server.
 
-    `status` is new, active, stopped (takes no more tasks) or closed; `queues` has the weights.
+    `status` is new, active, stopped (takes no more tasks) or closed; `queues` has the weights;
+    `types` are the patterns it has handlers for, None for a Go server, which does not tell.
     """
 
     id: str
@@ -211,6 +212,7 @@ class ServerView:
     active_workers: int
     queues: tuple[tuple[str, int], ...]
     strict_priority: bool
+    types: tuple[str, ...] | None
     running: tuple[RunningView, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -224,6 +226,7 @@ class ServerView:
             "active_workers": self.active_workers,
             "queues": dict(self.queues),
             "strict_priority": self.strict_priority,
+            "types": None if self.types is None else list(self.types),
             "running": [one.as_dict() for one in self.running],
         }
 

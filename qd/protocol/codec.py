@@ -26,9 +26,14 @@ _NS = 1_000_000_000
 _UINT64 = 2**64
 
 # Messages of one task type and one set of options differ in payload and id only. What follows the
-# id is therefore parsed once and looked up by its bytes afterwards.
+# id is therefore parsed once and looked up by its bytes afterwards. Long ones hold the text of an
+# error or a trace, and do not come again.
 _TAILS_MAX = 4096
+_TAIL_BYTES_MAX = 256
 _tails: dict[bytes, Terms] = {}
+
+Value = int | bytes | None
+"""Of a field: a varint, a length-delimited one, or one of a fixed size, which asynq does not use."""
 
 
 # --- writing ------------------------------------------------------------------------------------
@@ -167,7 +172,10 @@ def encode_event(event: EnqueueEvent) -> bytes:
 def _read_varint(data: bytes, at: int) -> tuple[int, int]:
     value = shift = 0
     while True:
-        byte = data[at]
+        try:
+            byte = data[at]
+        except IndexError:
+            raise DecodeError("message is cut short") from None
         at += 1
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
@@ -177,44 +185,45 @@ def _read_varint(data: bytes, at: int) -> tuple[int, int]:
             raise DecodeError("varint of more than ten bytes")
 
 
-def _fields(data: bytes) -> Iterator[tuple[int, int | bytes, bytes]]:
-    """Yield (field number, value, raw bytes of the field) of a message."""
+def _fields(data: bytes) -> Iterator[tuple[int, Value, bytes]]:
+    """Yield (field number, value, raw bytes of the field) of a message; raises DecodeError."""
     at, end = 0, len(data)
     while at < end:
         start = at
         tag, at = _read_varint(data, at)
         number, kind = tag >> 3, tag & 7
-        value: int | bytes
+        if not 0 < number < 1 << 29:
+            raise DecodeError(f"field number {number}")
+        value: Value = None
         if kind == 0:
             value, at = _read_varint(data, at)
-        else:
-            if kind == 2:
-                size, at = _read_varint(data, at)
-            elif kind in (1, 5):
-                size = 8 if kind == 1 else 4
-            else:
-                raise DecodeError(f"field {number} has wire type {kind}")
+        elif kind == 2:
+            size, at = _read_varint(data, at)
             value = data[at : at + size]
             at += size
-        if at > end or not number:
+        elif kind in (1, 5):
+            at += 8 if kind == 1 else 4
+        else:
+            raise DecodeError(f"field {number} has wire type {kind}")
+        if at > end:
             raise DecodeError("message is cut short")
         yield number, value, data[start:at]
 
 
-def _signed(value: int | bytes, bits: int = 64) -> int:
-    if isinstance(value, bytes):
-        raise DecodeError("bytes where a number belongs")
+def _signed(value: Value, bits: int = 64) -> int:
+    if not isinstance(value, int):
+        raise DecodeError("something else where a number belongs")
     value &= (1 << bits) - 1
     return value - (1 << bits) if value >> (bits - 1) else value
 
 
-def _raw(value: int | bytes) -> bytes:
-    if isinstance(value, int):
-        raise DecodeError("a number where bytes belong")
+def _raw(value: Value) -> bytes:
+    if not isinstance(value, bytes):
+        raise DecodeError("something else where bytes belong")
     return value
 
 
-def _str(value: int | bytes) -> str:
+def _str(value: Value) -> str:
     # Go refuses invalid UTF-8 in string fields, so do we.
     try:
         return _raw(value).decode()
@@ -222,7 +231,7 @@ def _str(value: int | bytes) -> str:
         raise DecodeError(f"text that is not UTF-8: {error}") from error
 
 
-def _read_timestamp(value: int | bytes) -> int | None:
+def _read_timestamp(value: Value) -> int | None:
     seconds = nanos = 0
     for number, part, _ in _fields(_raw(value)):
         if number == 1:
@@ -232,9 +241,9 @@ def _read_timestamp(value: int | bytes) -> int | None:
     return None if seconds == _GO_ZERO_SECONDS else seconds * _NS + nanos
 
 
-def _read_pair(value: int | bytes) -> tuple[int | bytes, int | bytes]:
-    key: int | bytes = b""
-    content: int | bytes = b""
+def _read_pair(value: Value) -> tuple[Value, Value]:
+    key: Value = b""
+    content: Value = b""
     for number, part, _ in _fields(_raw(value)):
         if number == 1:
             key = part
@@ -304,11 +313,11 @@ def _decode_quickly(data: bytes) -> TaskMessage:
     end = at + size
     type_ = data[at:end]
     payload = b""
-    if data[end] == 0x12:
+    if data[end : end + 1] == b"\x12":
         size, at = _read_varint(data, end + 1) if data[end + 1] > 0x7F else (data[end + 1], end + 2)
         end = at + size
         payload = data[at:end]
-    if data[end] != 0x1A:
+    if data[end : end + 1] != b"\x1a":
         return _decode_slowly(data)
     size, at = _read_varint(data, end + 1) if data[end + 1] > 0x7F else (data[end + 1], end + 2)
     end = at + size
@@ -318,11 +327,8 @@ def _decode_quickly(data: bytes) -> TaskMessage:
     terms = _tails.get(tail)
     if terms is None:
         whole = _decode_slowly(data)
-        if (whole.type.encode(), whole.payload, whole.id.encode()) == (
-            type_,
-            payload,
-            data[at:end],
-        ):
+        said = (whole.type.encode(), whole.payload, whole.id.encode())
+        if len(tail) <= _TAIL_BYTES_MAX and said == (type_, payload, data[at:end]):
             if len(_tails) >= _TAILS_MAX:
                 _tails.clear()
             _tails[tail] = whole.terms
@@ -344,14 +350,14 @@ def decode_server(data: bytes) -> ServerInfo:
     """Return the ServerInfo in *data*; raises DecodeError."""
     text: dict[int, str] = {}
     number_: dict[int, int] = {}
-    queues: list[tuple[str, int]] = []
+    queues: dict[str, int] = {}
     started: int | None = None
-    for number, value, _ in _guarded(data):
+    for number, value, _ in _fields(data):
         if number in (1, 3, 7):
             text[number] = _str(value)
         elif number == 5:
             name, weight = _read_pair(value)
-            queues.append((_str(name), weight if isinstance(weight, int) else 0))
+            queues[_str(name)] = _signed(weight or 0, 32)
         elif number == 8:
             started = _read_timestamp(value)
         elif number in (2, 4, 6, 9):
@@ -361,7 +367,7 @@ def decode_server(data: bytes) -> ServerInfo:
         pid=number_.get(2, 0),
         server_id=text.get(3, ""),
         concurrency=number_.get(4, 0),
-        queues=tuple(queues),
+        queues=tuple(queues.items()),
         strict_priority=bool(number_.get(6, 0)),
         status=text.get(7, ""),
         started_ns=started or 0,
@@ -373,7 +379,7 @@ def decode_worker(data: bytes) -> WorkerInfo:
     """Return the WorkerInfo in *data*; raises DecodeError."""
     text: dict[int, str] = {}
     pid, payload, started, deadline = 0, b"", 0, None
-    for number, value, _ in _guarded(data):
+    for number, value, _ in _fields(data):
         if number == 2:
             pid = _signed(value, 32)
         elif number == 6:
@@ -402,7 +408,7 @@ def decode_entry(data: bytes) -> SchedulerEntry:
     text: dict[int, str] = {}
     payload, options = b"", []
     moments: dict[int, int | None] = {}
-    for number, value, _ in _guarded(data):
+    for number, value, _ in _fields(data):
         if number == 4:
             payload = _raw(value)
         elif number == 5:
@@ -425,16 +431,9 @@ def decode_entry(data: bytes) -> SchedulerEntry:
 def decode_event(data: bytes) -> EnqueueEvent:
     """Return the EnqueueEvent in *data*; raises DecodeError."""
     task_id, enqueued = "", 0
-    for number, value, _ in _guarded(data):
+    for number, value, _ in _fields(data):
         if number == 1:
             task_id = _str(value)
         elif number == 2:
             enqueued = _read_timestamp(value) or 0
     return EnqueueEvent(task_id, enqueued)
-
-
-def _guarded(data: bytes) -> list[tuple[int, int | bytes, bytes]]:
-    try:
-        return list(_fields(data))
-    except IndexError as error:
-        raise DecodeError(f"undecodable message of {len(data)} bytes: cut short") from error

@@ -13,6 +13,7 @@ QUEUES = "asynq:queues"
 SERVERS = "asynq:servers"
 WORKERS = "asynq:workers"
 SCHEDULERS = "asynq:schedulers"
+TYPES = "qd:types"
 CANCEL_CHANNEL = "asynq:cancel"
 
 
@@ -118,6 +119,11 @@ def server(host: str, pid: int, server_id: str) -> str:
 
 def workers(host: str, pid: int, server_id: str) -> str:
     return f"asynq:workers:{{{host}:{pid}:{server_id}}}"
+
+
+def types(host: str, pid: int, server_id: str) -> str:
+    """qd: the task types a worker process has handlers for."""
+    return f"{TYPES}:{{{host}:{pid}:{server_id}}}"
 
 
 def scheduler(scheduler_id: str) -> str:

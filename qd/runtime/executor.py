@@ -280,6 +280,11 @@ class Executor:
     def _find(self, task_type: str) -> CallNext:
         handler = self._router.find(task_type)
         if handler is None:
+            self._log.error(
+                "no handler for task type %s; there are handlers for: %s",
+                task_type,
+                ", ".join(self._router.patterns) or "nothing",
+            )
             innermost: CallNext = _not_found
         elif handler.is_async:
             innermost = handler.call

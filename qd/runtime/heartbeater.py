@@ -14,7 +14,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from qd.broker.link import Link
 from qd.errors import BrokerError
@@ -42,6 +42,7 @@ class Heartbeater:
         queues: Mapping[str, int],
         strict: bool,
         concurrency: int,
+        types: Sequence[str],
         held: HeldTasks,
         running: Callable[[], list[Run]],
         on_lost: Callable[[Run], None],
@@ -51,6 +52,7 @@ class Heartbeater:
         self._queues = tuple(queues.items())
         self._strict = strict
         self._concurrency = concurrency
+        self._types = types
         self._held = held
         self._running = running
         self._on_lost = on_lost
@@ -109,7 +111,9 @@ class Heartbeater:
             for start in range(0, len(runs), _SLICE):
                 self._extend(queue, runs[start : start + _SLICE])
         self._link.execute_many(
-            presence.write_server(self._info(), self._worker_infos(), now=int(time.time()))
+            presence.write_server(
+                self._info(), self._worker_infos(), self._types, now=int(time.time())
+            )
         )
 
     def _extend(self, queue: str, runs: list[Run]) -> None:

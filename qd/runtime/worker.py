@@ -126,6 +126,7 @@ class Worker:
             queues=options.queues,
             strict=options.strict,
             concurrency=options.concurrency,
+            types=router.patterns,
             held=self._held,
             running=lambda: list(self._executor.running.values()),
             on_lost=self._on_lost,

@@ -21,10 +21,20 @@ from tests.support.builders import DAY, NOW, NOW_NS, OWNER, UNTIL, Queue, held, 
 from tests.support.servers import RedisServer
 
 KEYS = ("~asynq:*", "~qd:*", "&asynq:cancel")
-COMMANDS = (
-    "+@read +@write +@connection +@scripting +publish +subscribe +unsubscribe "
-    "-@admin -@dangerous -flushall -flushdb -swapdb"
-).split()
+COMMANDS = [
+    "+@read",
+    "+@write",
+    "+@connection",
+    "+@scripting",
+    "+publish",
+    "+subscribe",
+    "+unsubscribe",
+    "-@admin",
+    "-@dangerous",
+    "-flushall",
+    "-flushdb",
+    "-swapdb",
+]
 
 
 @pytest.fixture

@@ -99,9 +99,7 @@ def test_what_fails_on_one_node_is_done_on_the_others(link: Link, cluster: Clust
     with cluster.client() as client:
         client.set(keys.pending("beta"), "x")
     with pytest.raises(BrokerRefused):
-        link.execute_many(
-            [tasks.enqueue(name, [new("t", name)], now_ns=NOW_NS) for name in QUEUES]
-        )
+        link.execute_many([tasks.enqueue(name, [new("t", name)], now_ns=NOW_NS) for name in QUEUES])
     assert [link.execute(tasks.arm(name)) for name in ("alpha", "gamma", "delta")] == [1] * 3
 
 

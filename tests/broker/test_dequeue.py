@@ -148,7 +148,8 @@ def test_other_fields_of_the_hash_stay(queue: Queue, raw: redis.Redis) -> None:
 
 
 @pytest.mark.parametrize(
-    "key", [keys.pending("mail"), keys.active("mail"), keys.lease("mail"), keys.fetch("mail", OWNER)]
+    "key",
+    [keys.pending("mail"), keys.active("mail"), keys.lease("mail"), keys.fetch("mail", OWNER)],
 )
 def test_a_key_of_another_type_leaves_everything_untouched(
     queue: Queue, raw: redis.Redis, key: str

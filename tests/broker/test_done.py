@@ -72,18 +72,14 @@ def test_a_lock_that_another_task_holds_is_not_released(queue: Queue, raw: redis
     assert raw.get(lock_key("u")) == b"t2"
 
 
-def test_a_lock_key_that_holds_something_else_is_left_alone(
-    queue: Queue, raw: redis.Redis
-) -> None:
+def test_a_lock_key_that_holds_something_else_is_left_alone(queue: Queue, raw: redis.Redis) -> None:
     raw.lpush(lock_key("u"), "t1")
     some = queue.hold("t1", "t2")
     assert queue.done([Ending(some[0], unique_key=lock_key("u")), Ending(some[1])]) == [1, 1]
     assert raw.exists(lock_key("u")) == 1
 
 
-def test_a_stale_ending_releases_no_lock_and_counts_nothing(
-    queue: Queue, raw: redis.Redis
-) -> None:
+def test_a_stale_ending_releases_no_lock_and_counts_nothing(queue: Queue, raw: redis.Redis) -> None:
     queue.enqueue(new("t1", unique="u"))
     queue.take()
     late = Ending(*held("t1", until=UNTIL + 1), unique_key=lock_key("u"))

@@ -28,9 +28,7 @@ def test_an_answer_that_was_lost_can_be_asked_for_again(queue: Queue, link: Link
     assert link.execute(step) == link.execute(step) == [Fate.OK]
 
 
-def test_a_lease_that_was_lost_is_written_again(
-    queue: Queue, link: Link, raw: redis.Redis
-) -> None:
+def test_a_lease_that_was_lost_is_written_again(queue: Queue, link: Link, raw: redis.Redis) -> None:
     some = queue.hold("t1")
     raw.delete(keys.lease("mail"))
     link.execute(endings.extend("mail", OWNER, some, lease_until=UNTIL + 5))

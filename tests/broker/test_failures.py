@@ -159,7 +159,10 @@ def test_a_missing_login_is_refused(endpoint: Endpoint) -> None:
 
 
 def test_too_many_clients_are_unavailable_until_one_has_left() -> None:
-    with RedisServer("--maxclients", "1") as small, small.client(single_connection_client=True) as c:
+    with (
+        RedisServer("--maxclients", "1") as small,
+        small.client(single_connection_client=True) as c,
+    ):
         c.ping()
         link = open_link(_at(small))
         # Without a hint if the server has hung up before the question was written.

@@ -105,9 +105,7 @@ def test_a_lost_lease_does_not_lose_the_task(
     assert link.execute(build(OWNER, some)) == [Fate.OK]
 
 
-def test_a_task_that_no_longer_exists_is_gone(
-    queue: Queue, raw: redis.Redis, refused: Any
-) -> None:
+def test_a_task_that_no_longer_exists_is_gone(queue: Queue, raw: redis.Redis, refused: Any) -> None:
     some = queue.hold("t1")
     raw.delete(keys.task("mail", "t1"))
     assert refused(OWNER, some) == [Fate.GONE]

@@ -17,9 +17,7 @@ from tests.support.snapshot import snapshot
 
 
 def forward(link: Link, limit: int = 100) -> Forwarded:
-    return link.execute(
-        upkeep.forward("mail", TaskState.SCHEDULED, now_ns=NOW_NS + 5, limit=limit)
-    )
+    return link.execute(upkeep.forward("mail", TaskState.SCHEDULED, now_ns=NOW_NS + 5, limit=limit))
 
 
 def schedule(link: Link, **at: int) -> None:

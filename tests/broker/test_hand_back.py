@@ -88,9 +88,7 @@ def test_it_is_safe_to_repeat(queue: Queue, link: Link, raw: redis.Redis) -> Non
     assert snapshot(raw) == before
 
 
-def test_one_odd_task_does_not_keep_the_others(
-    queue: Queue, link: Link, raw: redis.Redis
-) -> None:
+def test_one_odd_task_does_not_keep_the_others(queue: Queue, link: Link, raw: redis.Redis) -> None:
     queue.hold("not a hash", "odd count", "t1")
     raw.delete(keys.task("mail", "not a hash"))
     raw.set(keys.task("mail", "not a hash"), "x")

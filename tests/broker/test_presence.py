@@ -23,10 +23,9 @@ def entry(entry_id: str) -> SchedulerEntry:
     return SchedulerEntry(entry_id, "@every 30s", "email:send", b"{}", (), NOW_NS, None)
 
 
-def test_a_worker_process_is_shown_as_asynq_shows_its_servers(
-    link: Link, raw: redis.Redis
-) -> None:
-    link.execute_many(presence.write_server(SERVER, [worker("t1"), worker("t2")], now=NOW))
+def test_a_worker_process_is_shown_as_asynq_shows_its_servers(link: Link, raw: redis.Redis) -> None:
+    running = [worker("t1"), worker("t2")]
+    link.execute_many(presence.write_server(SERVER, running, ["a", "b"], now=NOW))
     assert snapshot(raw) == {
         "asynq:servers": {"asynq:servers:{host:7:id}": NOW + 10},
         "asynq:workers": {"asynq:workers:{host:7:id}": NOW + 10},
@@ -34,6 +33,7 @@ def test_a_worker_process_is_shown_as_asynq_shows_its_servers(
         "asynq:workers:{host:7:id}": {
             one: codec.encode_worker(worker(one)) for one in ("t1", "t2")
         },
+        "qd:types:{host:7:id}": b"a\nb",
     }
     for key in (keys.server("host", 7, "id"), keys.workers("host", 7, "id")):
         assert 0 < raw.ttl(key) <= 10
@@ -56,6 +56,7 @@ def test_a_process_that_stops_is_taken_off_the_list(link: Link, raw: redis.Redis
         "asynq:servers",
         "asynq:workers",
         "asynq:servers:{host:8:id2}",
+        "qd:types:{host:8:id2}",
     }
     assert raw.zrange(keys.SERVERS, 0, -1) == [b"asynq:servers:{host:8:id2}"]
 

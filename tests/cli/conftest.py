@@ -116,7 +116,12 @@ class Store:
         return [one.id for one in taken or []]
 
     def worker(
-        self, *queues: str, host: str = "web-1", pid: int = 7, running: str | None = None
+        self,
+        *queues: str,
+        host: str = "web-1",
+        pid: int = 7,
+        running: str | None = None,
+        types: tuple[str, ...] = ("a",),
     ) -> str:
         now = time.time()
         weights = tuple((queue, 1) for queue in queues)
@@ -125,7 +130,7 @@ class Store:
         busy = []
         if running:
             busy.append(WorkerInfo(host, pid, "s1", running, "a", b"{}", queues[0], started, None))
-        self.link.execute_many(presence.write_server(info, busy, now=int(now)))
+        self.link.execute_many(presence.write_server(info, busy, types, now=int(now)))
         return info.server_id
 
     def entry(self, entry_id: str, spec: str) -> int:

@@ -81,6 +81,14 @@ def test_doctor_names_queues_nobody_serves(cli: Cli, store: Store) -> None:
     assert results["workers"][0] == "ok"
 
 
+def test_doctor_names_types_nobody_has_a_handler_for(cli: Cli, store: Store) -> None:
+    store.worker("default", types=("email:", "pdf:render"))
+    store.task()
+    result, detail = _results(cli, code=1)["type a"]
+    assert result == "problem"
+    assert "handlers for email:, pdf:render" in detail
+
+
 def test_doctor_notices_that_no_worker_is_alive(cli: Cli) -> None:
     assert _results(cli, code=1)["workers"][0] == "problem"
     assert cli("doctor", code=1).err == "1 problem found\n"

@@ -10,10 +10,12 @@ import pytest
 from qd.broker.connect import open_link
 from qd.broker.endpoint import Endpoint
 from qd.client.client import Client
+from qd.client.compose import Composer
+from qd.handlers.options import NO_OPTIONS
 from qd.maintenance.counters import Counters
 from qd.maintenance.janitor import Janitor
 from qd.protocol import constants, keys
-from tests.maintenance.lab import COMPOSER, Lab
+from tests.maintenance.lab import Lab
 
 NOW = float(int(time.time()))
 WEEK = 7 * 24 * 3600
@@ -81,9 +83,10 @@ async def test_explicit_dead_letters_go_after_a_week_and_archived_tasks_stay(
     lab: Lab, endpoint: Endpoint
 ) -> None:
     link = open_link(endpoint)
-    client = Client(COMPOSER, link=lambda: link, async_link=lambda: lab.link)
-    letter = client.send_to_dead_letter("lost", {"a": 1}, "why", queue_prefix="p_").id
-    young = client.send_to_dead_letter("young", {"a": 1}, "why", queue_prefix="p_").id
+    composer = Composer(NO_OPTIONS, queue_prefix="p_", payload_limit=1 << 20)
+    client = Client(composer, link=lambda: link, async_link=lambda: lab.link)
+    letter = client.send_to_dead_letter("lost", {"a": 1}, "why").id
+    young = client.send_to_dead_letter("young", {"a": 1}, "why").id
     link.close()
     queue = "p_dead_letter"
     lab.raw.zadd(keys.archived(queue), {letter: NOW - WEEK, young: NOW - WEEK + 1})

@@ -26,11 +26,15 @@ def _alive(key: str, now: int) -> Op[list[str]]:
 
 
 def read_server(server_key: str) -> list[Op[Any]]:
-    """The ServerInfo (or None) and the WorkerInfos of one worker process, as bytes."""
+    """
+    The ServerInfo (or None) and the WorkerInfos of one worker process, as bytes, and the task types
+    it has handlers for (None for a Go server, which does not tell).
+    """
     tag = server_key[len(keys.SERVERS) :]
     return [
         command("GET", [server_key], [], _as_is),
         command("HVALS", [keys.WORKERS + tag], [], _as_is),
+        command("GET", [keys.TYPES + tag], [], _types),
     ]
 
 
@@ -48,6 +52,10 @@ def read_events(entry_id: str, *, offset: int, limit: int) -> Op[list[bytes]]:
 def redis_info() -> Op[dict[str, str]]:
     """What Redis says about itself (INFO); on a cluster, one of its nodes."""
     return command("INFO", [], [], _info)
+
+
+def _types(reply: Any) -> tuple[str, ...] | None:
+    return None if reply is None else tuple(text(reply).splitlines())
 
 
 def _as_is(reply: Any) -> Any:

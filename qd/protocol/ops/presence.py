@@ -14,18 +14,22 @@ _WRITE_SERVER = Script("write_server")
 _WRITE_ENTRIES = Script("write_entries")
 
 
-def write_server(info: ServerInfo, running: Sequence[WorkerInfo], *, now: int) -> list[Op[Any]]:
-    """Show a worker process and what it runs, for ten seconds."""
+def write_server(
+    info: ServerInfo, running: Sequence[WorkerInfo], types: Sequence[str] = (), *, now: int
+) -> list[Op[Any]]:
+    """Show a worker process, what it runs and which task types it knows, for ten seconds."""
     server = keys.server(info.host, info.pid, info.server_id)
     workers = keys.workers(info.host, info.pid, info.server_id)
     args: list[Argument] = [constants.PRESENCE_TTL, codec.encode_server(info)]
     for one in running:
         args += (one.task_id, codec.encode_worker(one))
     until = now + constants.PRESENCE_TTL
+    known = keys.types(info.host, info.pid, info.server_id)
     return [
         command("ZADD", [keys.SERVERS], [until, server], int),
         command("ZADD", [keys.WORKERS], [until, workers], int),
         script(_WRITE_SERVER, [server, workers], args, int),
+        command("SETEX", [known], [constants.PRESENCE_TTL, "\n".join(types)], bool),
     ]
 
 
@@ -36,7 +40,7 @@ def clear_server(host: str, pid: int, server_id: str) -> list[Op[Any]]:
     return [
         command("ZREM", [keys.SERVERS], [server], int),
         command("ZREM", [keys.WORKERS], [workers], int),
-        command("DEL", [server, workers], [], int),
+        command("DEL", [server, workers, keys.types(host, pid, server_id)], [], int),
     ]
 
 
