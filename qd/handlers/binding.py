@@ -7,7 +7,8 @@ Worked out once, when a handler is registered:
   `task` of a `process_task` method needs none)
 - one parameter whose type is a dataclass, TypedDict, msgspec struct or pydantic model, or that is
   named `payload`: the payload as a whole
-- anything else: the payload is a JSON object with the parameters' names as keys
+- anything else: the payload is a JSON object with the parameters' names as keys, and no others
+  unless there is a `**rest`
 """
 
 from __future__ import annotations
@@ -54,14 +55,14 @@ def bind(function: Callable[..., Any], name: str) -> Binding:
     injected: dict[str, Callable[[Context, Task], Any]] = {}
     own: list[inspect.Parameter] = []
     for parameter in signature.parameters.values():
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            raise UsageError(
+                f"{name}: parameter {parameter.name!r} is positional-only",
+                hint="Everything is passed by name; remove the slash.",
+            )
         make = _injection(parameter, hints)
         if make is not None:
             injected[parameter.name] = make
-        elif parameter.kind is parameter.POSITIONAL_ONLY:
-            raise UsageError(
-                f"{name}: parameter {parameter.name!r} is positional-only",
-                hint="Payload fields are passed by name; remove the slash.",
-            )
         elif parameter.kind is not parameter.VAR_POSITIONAL:
             own.append(parameter)
     whole = _takes_whole_payload(own, hints)
@@ -114,7 +115,7 @@ def _decoder(hint: Any, name: str) -> Callable[[bytes], Any]:
     validate = getattr(hint, "model_validate_json", None)
     if validate is None:
         try:
-            validate = msgspec.json.Decoder(hint).decode
+            validate = msgspec.json.Decoder(hint, dec_hook=_model).decode
         except TypeError as error:
             raise UsageError(f"{name}: this type cannot be read from JSON: {error}") from error
 
@@ -127,6 +128,14 @@ def _decoder(hint: Any, name: str) -> Callable[[bytes], Any]:
             raise PayloadError(f"payload does not fit {name}: {text}") from error
 
     return decode
+
+
+def _model(kind: type, value: Any) -> Any:
+    # A pydantic model among other fields: msgspec does not know it.
+    validate = getattr(kind, "model_validate", None)
+    if validate is None:
+        raise TypeError(f"{kind.__name__} cannot be read from JSON")
+    return validate(value)
 
 
 def _bind_whole(
@@ -171,7 +180,9 @@ def _bind_fields(
     extra = len(named) != len(own)
     decode = _decoder(
         # Named as the task, so that the library's message names it.
-        msgspec.defstruct(_identifier(name), fields, kw_only=True),
+        msgspec.defstruct(
+            _identifier(name), fields, kw_only=True, forbid_unknown_fields=not extra
+        ),
         name,
     )
 

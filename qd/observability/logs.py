@@ -25,7 +25,7 @@ class TextFormatter(logging.Formatter):
 
     def __init__(self, role: str, *, colour: bool) -> None:
         super().__init__()
-        self._role = role
+        self.role = role
         self._colour = colour
 
     def format(self, record: logging.LogRecord) -> str:
@@ -38,7 +38,7 @@ class TextFormatter(logging.Formatter):
         tail = "".join(f" {_SHORT.get(k, k)}={one_line(str(v))}" for k, v in facts.items())
         line = (
             f"{moment:%H:%M:%S}.{int(record.msecs):03d} {record.levelname:<7} "
-            f"{self._role}[{record.process}] {message}{' ' + tail if tail else ''}"
+            f"{self.role}[{record.process}] {message}{' ' + tail if tail else ''}"
         )
         if self._colour and record.levelname in _COLOURS:
             line = f"{_COLOURS[record.levelname]}{line}\x1b[0m"
@@ -59,14 +59,14 @@ class JsonFormatter(logging.Formatter):
 
     def __init__(self, role: str) -> None:
         super().__init__()
-        self._role = role
+        self.role = role
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "role": self._role,
+            "role": self.role,
             "pid": record.process,
             "event": record.getMessage(),
             **_facts(record),

@@ -76,7 +76,10 @@ def describe(error: BaseException) -> str:
 
     Invalid text in a message would keep Go servers from decoding it, so it is replaced.
     """
-    message = str(error)
+    try:
+        message = str(error)
+    except Exception:  # noqa: BLE001 - the error is the user's, and so is the method
+        message = ""
     if type(error).__module__ != "qd.errors":
         name = type(error).__name__
         message = f"{name}: {message}" if message else name

@@ -38,8 +38,10 @@ class RetryPolicy:
         if self.kind is RetryKind.LIST and self.delays:
             delay = self.delays[min(retried, len(self.delays) - 1)]
         elif self.kind is RetryKind.EXPONENTIAL:
-            # 64 doublings pass any limit; the power of a large counter would overflow.
-            delay = min(self.initial * self.factor ** min(retried, 64), self.longest)
+            try:
+                delay = min(self.initial * self.factor**retried, self.longest)
+            except OverflowError:
+                delay = self.longest
         else:
             delay = self.initial
         return delay * (1 + self.jitter * (2 * random() - 1))

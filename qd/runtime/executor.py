@@ -202,6 +202,8 @@ class Executor:
         runner.add_done_callback(self._runners.discard)
 
     async def _run_slot(self) -> None:
+        # Asked once: it is a system call each time.
+        current = asyncio.current_task()
         fresh = contextvars.copy_context()
         count = 0
         while True:
@@ -209,16 +211,16 @@ class Executor:
                 waiter: asyncio.Future[None] = self._loop.create_future()
                 self._idle.append(waiter)
                 await waiter
-            await self._execute(self._waiting.popleft())
+            await self._execute(self._waiting.popleft(), current)
             if contextvars.copy_context() != fresh:
-                self._runners.discard(asyncio.current_task())
+                self._runners.discard(current)
                 self._add_runner()
                 return
             count += 1
             if not count % _YIELD_EVERY:
                 await asyncio.sleep(0)
 
-    async def _execute(self, run: Run) -> None:
+    async def _execute(self, run: Run, current: asyncio.Task[Any] | None) -> None:
         if run.stop is not None:  # told to end before it began
             self._end(run, None, reason_of(run))
             return
@@ -229,7 +231,6 @@ class Executor:
         if run.deadline_at <= now:
             self._end(run, None, TaskTimeout())
             return
-        current = asyncio.current_task()
         run.task = current
         run.context = context = self._make_context(run)
         self._on_started(run)

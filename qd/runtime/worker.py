@@ -25,6 +25,7 @@ from qd.handlers.context import Context
 from qd.handlers.middleware import Middleware
 from qd.handlers.retries import RetryRules
 from qd.handlers.routing import Router
+from qd.observability.success_lines import success_lines
 from qd.policy import outcome
 from qd.policy.outcome import Action, Outcome
 from qd.protocol import codec
@@ -91,6 +92,7 @@ class Worker:
         self._note_running = note_running
         self._on_unstoppable = on_unstoppable
         self._loop = asyncio.get_running_loop()
+        self._lines = success_lines(self._loop.call_soon)
         self._held = HeldTasks()
         self._fetch_link = open_async_link(endpoint)
         self._finish_link = open_async_link(endpoint)
@@ -288,7 +290,18 @@ class Worker:
         decided = self._decide(run, error)
         self.counts[run.message.type, decided.action] += 1
         self._finisher.add(run, decided, result)
-        _report(run, decided, error)
+        if error is None and self._lines is not None:
+            if _task_log.isEnabledFor(logging.INFO):
+                message = run.message
+                self._lines.done(
+                    message.type,
+                    message.id,
+                    run.queue,
+                    message.terms.retried + 1,
+                    time.time() - run.started_at,
+                )
+        else:
+            _report(run, decided, error)
 
     def _decide(self, run: Run, error: BaseException | None) -> Outcome:
         terms = run.message.terms

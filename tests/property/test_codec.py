@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -106,19 +107,17 @@ def test_what_is_written_is_read_back_and_is_what_protobuf_writes(
     assert decode(wire) == value
     judged = judge.FromString(wire)
     # Once more through the library: maps may come in another order, nothing else.
-    assert decode(judged.SerializeToString(deterministic=True)) == _sorted(value)
+    assert _sorted(decode(judged.SerializeToString())) == _sorted(value)
     assert judged.ByteSize() == len(wire)
 
 
 def _sorted(value: Any) -> Any:
-    """The value with its maps in the order of their keys' bytes, as the library sorts them."""
-    from dataclasses import replace
-
+    """The value with its maps in one order."""
     if isinstance(value, TaskMessage):
-        ordered = tuple(sorted(value.terms.headers, key=lambda item: item[0].encode()))
+        ordered = tuple(sorted(value.terms.headers))
         return replace(value, terms=replace(value.terms, headers=ordered))
     if isinstance(value, ServerInfo):
-        return replace(value, queues=tuple(sorted(value.queues, key=lambda i: i[0].encode())))
+        return replace(value, queues=tuple(sorted(value.queues)))
     return value
 
 

@@ -1,0 +1,17 @@
+"""A laboratory for the runtime: `lab`, with one worker in the test's loop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import redis
+
+from tests.runtime.lab import Lab
+
+
+@pytest.fixture
+async def lab(redis_url: str, raw: redis.Redis) -> AsyncIterator[Lab]:
+    lab = Lab(redis_url, raw)
+    yield lab
+    await lab.close()

@@ -1,0 +1,148 @@
+"""Every script says in its header what it uses, belongs to an operation, and keeps the rules."""
+
+from __future__ import annotations
+
+import ast
+import re
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+import qd.protocol.ops
+from qd.protocol.op import command, script, text
+from qd.protocol.scripts import Script
+
+LUA = Path(str(files("qd.protocol") / "lua"))
+OPS = Path(qd.protocol.ops.__file__).parent
+NAMES = sorted(path.stem for path in LUA.glob("*.lua"))
+
+# A full server must be able to empty itself, and to show who is at it.
+DRAINING = {
+    "dequeue",
+    "extend",
+    "done",
+    "complete",
+    "retry",
+    "archive",
+    "requeue",
+    "hand_back",
+    "recover",
+    "forward",
+    "write_server",
+    "write_entries",
+}
+ADDING = {"enqueue", "schedule", "add_to_group", "dead_letter", "cron_tick", "write_result"}
+
+
+def body(name: str) -> str:
+    """The script as it is sent, without comments."""
+    return Script(name).plain
+
+
+def header(name: str) -> str:
+    return Script(name).source
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_header_lists_exactly_the_keys_that_are_used(name: str) -> None:
+    listed = {int(number) for number in re.findall(r"^-- KEYS\[(\d+)\]", header(name), re.M)}
+    used = {int(number) for number in re.findall(r"KEYS\[(\d+)\]", body(name))}
+    assert listed == set(range(1, len(listed) + 1))
+    assert used <= listed
+    # What only names the node of a cluster need not be read; some go over all of their keys.
+    if not re.search(r"KEYS\[[a-z]|\(KEYS\)|#KEYS", body(name)):
+        named = re.findall(r"^-- KEYS\[(\d+)\].*only names the node", header(name), re.M)
+        assert used | {int(number) for number in named} == listed
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_header_lists_every_argument_that_is_used_by_number(name: str) -> None:
+    listed: set[int] = set()
+    rest = 10_000
+    for first, last in re.findall(r"^-- ARGV\[(\d+)(\.\.\d*)?\]", header(name), re.M):
+        end = int(last[2:]) if last[2:] else int(first)
+        listed |= set(range(int(first), end + 1))
+        if last == "..":
+            rest = int(first)
+    used = {int(number) for number in re.findall(r"ARGV\[(\d+)\]", body(name))}
+    assert {number for number in used if number < rest} <= listed
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_header_begins_with_what_the_script_does(name: str) -> None:
+    assert header(name).startswith(f"-- {name}: ")
+
+
+def test_every_script_belongs_to_an_operation_and_every_operation_has_its_script() -> None:
+    used = {
+        node.args[0].value
+        for path in OPS.glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "Script"
+        and isinstance(node.args[0], ast.Constant)
+    }
+    assert used == set(NAMES)
+
+
+def test_every_part_of_the_library_is_included_somewhere() -> None:
+    included = {one for name in NAMES for one in re.findall(r"^-- include: (\w+)$", header(name), re.M)}
+    assert included == {path.stem for path in (LUA / "lib").glob("*.lua")}
+
+
+@pytest.mark.parametrize("name", sorted(DRAINING))
+def test_what_empties_a_full_server_is_allowed_there(name: str) -> None:
+    assert Script(name).text.startswith("#!lua flags=allow-oom\n")
+    assert not Script(name).plain.startswith("#")
+
+
+@pytest.mark.parametrize("name", sorted(ADDING))
+def test_what_fills_a_server_is_refused_when_it_is_full(name: str) -> None:
+    assert not Script(name).text.startswith("#!")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_script_knows_the_names_of_keys_or_the_time(name: str) -> None:
+    assert "asynq:" not in body(name)
+    assert "'TIME'" not in body(name)
+
+
+def test_key_names_stand_in_one_file() -> None:
+    package = Path(str(files("qd")))
+    for path in package.rglob("*.py"):
+        if path == package / "protocol" / "keys.py":
+            continue
+        found = [
+            node.value
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and re.match(r"(asynq|qd):[{a-z]", node.value)
+        ]
+        assert found == [], f"{path} spells a key"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_call_gets_an_unbounded_number_of_arguments(name: str) -> None:
+    """Lua passes 8,000 at most. Batches of ids (100 at most) may be passed whole."""
+    bounded = {"ids", "leases", "ended", "tasks", "members", "KEYS", "ARGV"}
+    for arguments in re.findall(r"unpack\(([^()]*(?:\([^()]*\)[^()]*)*)\)", body(name)):
+        what = arguments.split(",")[0].strip()
+        assert "," in arguments or what in bounded, f"unpack({arguments})"
+
+
+def test_a_wrong_number_of_keys_is_refused() -> None:
+    with pytest.raises(ValueError, match="arm takes 2 keys, not 1"):
+        script(Script("arm"), ["a"], [], int)
+
+
+def test_a_command_is_a_step_like_a_script() -> None:
+    step = command("SET", ["a"], ["b"], text, repeatable=False)
+    assert (step.script, step.name, step.repeatable) == (None, "SET", False)
+
+
+def test_replies_that_are_not_utf8_are_shown_escaped() -> None:
+    assert text(b"a\xff") == "a\\xff"
+    assert text("a") == "a"
