@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import random
 import signal
+import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +21,7 @@ import uvloop
 
 from qd.app.app import App
 from qd.app.loading import load_app
+from qd.app.recycling import Recycling
 from qd.app.workers import RunningWorker, prefixed_queues, start_scheduler, start_worker
 from qd.broker.async_link import AsyncLink
 from qd.broker.connect import open_async_link
@@ -217,8 +220,17 @@ async def _worker(plan: Plan, app: App, link: Link, orders: Orders) -> int:
     orders.on_quiet = worker.quiet
     orders.on_orphan = _orphan_handler(plan, redis)
 
+    recycling = Recycling(settings.recycle, random=random.random(), now=time.monotonic())  # noqa: S311
+    asked = False
+
     async def tick() -> float:
+        nonlocal asked
         link.tick(worker.busy, worker.done, worker.waiting)
+        reason = "" if asked else recycling.reason(worker.done, time.monotonic())
+        if reason:
+            logging.getLogger("qd.worker").info("asking to be replaced: %s", reason)
+            link.recycle()
+            asked = True
         return _TICK
 
     ticks = Service("tick", tick)

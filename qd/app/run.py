@@ -17,6 +17,7 @@ from qd.errors import AppLoadError, ConfigError, UsageError
 from qd.observability import logs
 from qd.supervisor.notify import Notifier
 from qd.supervisor.setup import Reloaded
+from qd.supervisor.state import Limits
 from qd.supervisor.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ def run_worker(request: Request, announce: Callable[[str], None]) -> int:
             shutdown_timeout=settings.worker.shutdown_timeout,
             watchdog=settings.worker.watchdog,
             log=log,
+            limits=Limits(stall=settings.worker.stall),
             notifier=Notifier.from_environment(os.environ),
             reload=partial(_reload, request, connection),
         )

@@ -23,6 +23,7 @@ from qd.client.compose import Composed, Composer
 from qd.client.info import TaskInfo
 from qd.errors import DuplicateTask, QdError, TaskIdConflict
 from qd.handlers.options import NO_OPTIONS, OptionKeywords, TaskOptions
+from qd.policy.outcome import storable
 from qd.protocol import codec, constants, names
 from qd.protocol.message import TaskMessage, Terms
 from qd.protocol.op import Op
@@ -90,10 +91,7 @@ class Client:
     ) -> TaskInfo:
         """`enqueue` for coroutines; what many enqueue in one turn of the loop goes out together."""
         composed = self._compose(task_type, payload, TaskOptions.of(**options))
-        result = await self._batches().send(composed)
-        if isinstance(result, QdError):
-            raise result
-        return result
+        return await self._batches().send(composed)
 
     def enqueue_many(self, new: Sequence[NewEnqueue]) -> list[TaskInfo | QdError]:
         """
@@ -121,17 +119,20 @@ class Client:
 
         Raises:
             TaskIdConflict: A dead letter with this id exists.
+            PayloadTooLarge, PayloadError, InvalidName: Nothing was sent.
         """
         now = time.time()
-        envelope = jsoncodec.dumps(
+        queue = names.check_queue(queue_prefix + DEAD_LETTER_QUEUE)
+        reason = storable(reason)
+        envelope = self._composer.encode_payload(
+            DEAD_LETTER_TYPE,
             {
                 "task_id": task_id,
                 "payload": _readable(payload),
                 "reason": reason,
                 "failed_at": datetime.fromtimestamp(now, UTC),
-            }
+            },
         )
-        queue = self._composer.stored(DEAD_LETTER_QUEUE)
         terms = Terms(
             queue=queue,
             error=reason,
@@ -139,7 +140,7 @@ class Client:
             timeout=constants.DEFAULT_TIMEOUT,
             retention=constants.DEAD_LETTER_KEEP,
         )
-        message = TaskMessage(DEAD_LETTER_TYPE, envelope, names.check_id(task_id), terms)
+        message = TaskMessage(DEAD_LETTER_TYPE, envelope or b"", names.check_id(task_id), terms)
         step = tasks.dead_letter(queue, task_id, codec.encode_task(message), now=int(now))
         stored = self._sync_link().execute_many([tasks.announce([queue]), step])[1]
         if not stored:
@@ -214,11 +215,20 @@ def steps(composed: Sequence[Composed], *, now_ns: int) -> tuple[list[Op[Any]], 
 
 
 def results(
-    composed: Sequence[Composed], order: list[list[int]], answers: Sequence[list[Refused | None]]
+    composed: Sequence[Composed],
+    order: list[list[int]],
+    answers: Sequence[list[Refused | None] | QdError],
 ) -> list[TaskInfo | QdError]:
-    """Return what became of each task, in the order of *composed*."""
+    """
+    Return what became of each task, in the order of *composed*.
+
+    An operation that failed stands as its error among the *answers*, for all of its tasks.
+    """
     out: dict[int, TaskInfo | QdError] = {}
     for members, answer in zip(order, answers, strict=True):
+        if isinstance(answer, QdError):
+            out |= dict.fromkeys(members, answer)
+            continue
         for index, refused in zip(members, answer, strict=True):
             out[index] = _result(composed[index], refused)
     return [out[index] for index in range(len(composed))]

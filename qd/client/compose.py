@@ -61,7 +61,7 @@ class Composer:
         own_deadline = options.deadline is not None and options.timeout is None
         options = options.over(self._no_timeout if own_deadline else self._defaults)
         names.check_type(task_type)
-        raw = self._encode_payload(task_type, payload)
+        raw = self.encode_payload(task_type, payload)
         queue = self.stored(options.queue or constants.DEFAULT_QUEUE)
         task_id = options.task_id
         if task_id is not None:
@@ -95,7 +95,8 @@ class Composer:
         """Return a queue's name as it stands in Redis: with the prefix."""
         return self._queue_prefix + queue
 
-    def _encode_payload(self, task_type: str, payload: Any) -> bytes | None:
+    def encode_payload(self, task_type: str, payload: Any) -> bytes | None:
+        """Return a payload as it is stored; raises PayloadError and PayloadTooLarge."""
         if payload is None or isinstance(payload, bytes):
             raw = payload
         else:
@@ -133,6 +134,9 @@ class Composer:
 
 
 def _make_terms(queue: str, options: TaskOptions, unique_key: str) -> Terms:
+    if options.queue is not None:
+        # By itself as well: behind a prefix, a blank one would not be noticed.
+        names.check_queue(options.queue)
     names.check_queue(queue)
     if options.group is not None:
         names.check_group(options.group)

@@ -1,4 +1,4 @@
-"""Checks the shape of addresses: those of Redis servers, and those qd listens on."""
+"""Checks the shape of the addresses of Redis servers."""
 
 from __future__ import annotations
 
@@ -42,25 +42,14 @@ def check_redis_address(text: str) -> SecretUrl:
     return SecretUrl(text)
 
 
-def check_listen_address(text: str) -> str:
-    """Return `text` if it is "", `host:port` or `:port`, else raise ValueError."""
-    if text:
-        if text.isdecimal():
-            raise ValueError(f'"{text}" has no host; write 127.0.0.1:{text} or :{text}')
-        _check_host_and_port(text, text, host_needed=False)
-    return text
-
-
-def _check_host_and_port(
-    server: str, shown: str, *, host_needed: bool = True, port_needed: bool = True
-) -> None:
+def _check_host_and_port(server: str, shown: str, *, port_needed: bool = True) -> None:
     # An IPv6 address stands in brackets, so that its colons are not taken for the port's.
     host, bracket, after = server.rpartition("]")
     if bracket:
         host, port = host.removeprefix("["), after.removeprefix(":")
     else:
         host, _, port = server.partition(":")
-    if host_needed and not host:
+    if not host:
         raise ValueError(f'"{shown}" has no host; write host:port')
     if not port and not port_needed:
         return

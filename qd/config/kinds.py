@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from qd.config.addresses import check_listen_address, check_redis_address, split_redis_addresses
+from qd.config.addresses import check_redis_address, split_redis_addresses
 from qd.config.secrets import MASK, Secret, mask_url
 from qd.config.sizes import format_size, parse_size
 from qd.durations import format_duration, parse_duration, seconds
@@ -224,4 +224,3 @@ TIME_ZONE = Kind(_time_zone, _from_text(_time_zone))
 REDIS_ADDRESS = Kind(check_redis_address, _from_text(check_redis_address), mask_url)
 REDIS_ADDRESSES = ListOf(REDIS_ADDRESS, split_redis_addresses)
 DURATIONS = ListOf(DURATION, split_at_commas)
-LISTEN_ADDRESS = Kind(check_listen_address, _from_text(check_listen_address))

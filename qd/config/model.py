@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 from qd.config.kinds import (
     DURATION,
-    LISTEN_ADDRESS,
     NAME,
     NUMBER,
     QUEUE,
@@ -169,30 +168,6 @@ class LogSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class MetricsSettings:
-    """Where metrics can be fetched."""
-
-    address: str = setting(
-        "",
-        "host:port for /metrics; empty = off",
-        LISTEN_ADDRESS,
-        also=("addr", "bind", "listen"),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class HealthSettings:
-    """Where health can be asked for."""
-
-    address: str = setting(
-        "",
-        "host:port for /healthz and /readyz; empty = off",
-        LISTEN_ADDRESS,
-        also=("addr", "bind", "listen"),
-    )
-
-
-@dataclass(frozen=True, slots=True)
 class Settings:
     """The whole configuration; `Settings()` holds the defaults."""
 
@@ -225,5 +200,3 @@ class Settings:
         ScheduleEntry, "Periodic tasks by name.", name=NAME
     )
     log: LogSettings = section(LogSettings, "Log lines.")
-    metrics: MetricsSettings = section(MetricsSettings, "Metrics for Prometheus.")
-    health: HealthSettings = section(HealthSettings, "Answers for load balancers and probes.")

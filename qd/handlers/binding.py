@@ -180,9 +180,7 @@ def _bind_fields(
     extra = len(named) != len(own)
     decode = _decoder(
         # Named as the task, so that the library's message names it.
-        msgspec.defstruct(
-            _identifier(name), fields, kw_only=True, forbid_unknown_fields=not extra
-        ),
+        msgspec.defstruct(_identifier(name), fields, kw_only=True, forbid_unknown_fields=not extra),
         name,
     )
 

@@ -62,11 +62,12 @@ def make_handler(
             f"handler for {pattern!r} is the class {target.__name__}, not an object of it",
             hint=f"Create it first: {target.__name__}(...)",
         )
-    called = function if inspect.isroutine(function) else function.__call__
     return Handler(
         pattern=pattern,
         function=function,
-        is_async=inspect.iscoroutinefunction(called),
+        # The former sees through functools.partial, the latter is for objects that are called.
+        is_async=inspect.iscoroutinefunction(function)
+        or inspect.iscoroutinefunction(type(function).__call__),
         binding=bind(function, pattern),
         options=options,
         retry=retry,

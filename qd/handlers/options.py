@@ -84,6 +84,9 @@ class TaskOptions:
         return replace(base, **given)
 
 
+_LONGEST = 292 * 365 * 24 * 3600
+"""Seconds of the longest duration that Go has."""
+
 NAMES = tuple(field.name for field in fields(TaskOptions))
 NO_OPTIONS = TaskOptions()
 
@@ -96,6 +99,11 @@ def _checked(name: str, value: Any) -> Any:
             raise UsageError(f"{name}: {error}") from error
         if number < 0 and name != "process_in":
             raise UsageError(f"{name}={value!r} is negative", hint="Durations are 0 or more.")
+        if number > _LONGEST:
+            raise UsageError(
+                f"{name}={value!r} is more than 292 years",
+                hint="Go servers could not read it; leave the option out for no limit.",
+            )
         if name == "unique" and number < 1:
             raise UsageError(
                 f"unique={value!r} is less than a second",
@@ -116,9 +124,20 @@ def _checked(name: str, value: Any) -> Any:
             raise UsageError(f"max_retry must be a whole number, not {value!r}")
         return min(max(value, 0), 2**31 - 1)
     if name == "headers":
-        if not all(isinstance(k, str) and isinstance(v, str) for k, v in value.items()):
-            raise UsageError("headers must map text to text")
-        return dict(value)
+        return _checked_headers(value)
     if not isinstance(value, str):
         raise UsageError(f"{name} must be text, not {type(value).__name__}")
     return value
+
+
+def _checked_headers(value: Any) -> dict[str, str]:
+    if not isinstance(value, Mapping) or not all(
+        isinstance(text, str) for pair in value.items() for text in pair
+    ):
+        raise UsageError(f"headers must map text to text, not {value!r}")
+    headers = dict(value)
+    try:
+        "".join((*headers, *headers.values())).encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"headers hold text that has no UTF-8 form: {error}") from error
+    return headers

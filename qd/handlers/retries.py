@@ -41,7 +41,7 @@ class RetryRules:
             handler = self._router.find(message.type)
             own = handler.retry if handler is not None else None
             if own is not None and not isinstance(own, RetryPolicy):
-                return float(own(message.terms.retried, error, Task(message)))
+                return seconds(own(message.terms.retried, error, Task(message)))
             rule = own or self._default
         return rule.delay(message.terms.retried, self._random)
 

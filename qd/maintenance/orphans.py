@@ -55,10 +55,12 @@ async def hand_back(
                 archived += len(poison)
                 for task_id in poison:
                     _log.error(
-                        "task %s in %s is archived: %d worker processes died while they ran it, "
-                        "the last one of %s",
-                        task_id, queue, constants.POISON_DEATHS, cause,
-                    )  # fmt: skip
+                        "task %s in %s is archived: worker processes keep dying while they run it, "
+                        "the last one: %s",
+                        task_id,
+                        queue,
+                        cause,
+                    )
         left = missing
         if left:
             if time.monotonic() >= give_up_at:

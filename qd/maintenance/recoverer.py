@@ -142,7 +142,7 @@ class Recoverer:
             if poison:
                 self._log.error(
                     "archived %d tasks of %s: %d workers were lost while they held each of them",
-                    poison, queue, constants.POISON_DEATHS,
+                    poison, queue, constants.POISON_DEATHS_IN_COMPANY,
                 )  # fmt: skip
             return bool(back + poison)
         done = answer.count(Fate.OK)
@@ -218,7 +218,7 @@ class _Work:
         self._archived.setdefault(orphan.owner, []).append(Ending(_held(orphan)))
 
     def add_own(self, orphan: Orphan, message: TaskMessage) -> None:
-        error = f"{constants.LEASE_EXPIRED}: {constants.POISON_DEATHS} workers were lost with it"
+        error = f"{constants.LEASE_EXPIRED}: {constants.POISON_DEATHS_IN_COMPANY} workers were lost with it"
         self._own.append((orphan, self._failed(message, error, counted=False)))
 
     def add_foreign(self, orphan: Orphan, message: TaskMessage, delay: float) -> None:

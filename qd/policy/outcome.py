@@ -85,7 +85,12 @@ def describe(error: BaseException) -> str:
         message = f"{name}: {message}" if message else name
     elif not message:
         message = type(error).__name__
-    raw = message.encode("utf-8", "replace")
+    return storable(message)
+
+
+def storable(text: str) -> str:
+    """Return *text* as it can stand in a message: valid UTF-8, at most 8 KiB of it."""
+    raw = text.encode("utf-8", "replace")
     if len(raw) > _ERROR_MAX:
         raw = raw[: _ERROR_MAX - 3] + b"..."
     return raw.decode("utf-8", "ignore")

@@ -48,7 +48,10 @@ BATCH_MAX = 100
 """Tasks per script call: larger batches gain little and hold the server longer."""
 
 POISON_DEATHS = 2
-"""Worker deaths after which a task is archived instead of handed back."""
+"""Worker deaths after which a task that ran alone is archived instead of handed back."""
+
+POISON_DEATHS_IN_COMPANY = 5
+"""The same for a task that ran beside others, or whose host was lost: it may be innocent."""
 
 ERROR_MAX = 8 * 1024
 """Bytes of an error text that are stored; the rest is cut."""

@@ -9,7 +9,9 @@ reach the next task: a slot whose context was changed is replaced by a fresh one
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
+import inspect
 import logging
 import time
 from collections import deque
@@ -40,6 +42,9 @@ MakeContext = Callable[[Run], Context]
 _ALONE_WAIT = 10.0
 """Seconds a suspect waits for the running tasks to end before it starts beside them."""
 
+_ALONE_TIME = 10.0
+"""Seconds a suspect has the process for itself; a long task must not hold up all others."""
+
 _YIELD_EVERY = 50
 """Tasks without a pause of their own after which the loop gets its turn."""
 
@@ -55,8 +60,8 @@ class Executor:
     """
     *slots* tasks at a time. `running` holds those whose handler has started.
 
-    A task that has seen a worker die is a suspect and runs alone: should this worker die too, there
-    is no doubt about the culprit, and no other task is blamed for it.
+    A task that has seen a worker die is a suspect and runs alone for a while: should this worker
+    die too, there is no doubt about the culprit, and no other task is blamed for it.
     """
 
     def __init__(
@@ -68,6 +73,7 @@ class Executor:
         make_context: MakeContext,
         on_started: Callable[[Run], None],
         on_ended: OnEnded,
+        on_free: Callable[[], None],
     ) -> None:
         self._router = router
         self._middleware = middleware
@@ -75,6 +81,7 @@ class Executor:
         self._make_context = make_context
         self._on_started = on_started
         self._on_ended = on_ended
+        self._on_free = on_free
         self._loop = asyncio.get_running_loop()
         self._threads = Threads(slots)
         self._waiting: deque[Run] = deque()
@@ -85,7 +92,7 @@ class Executor:
         self._idle: deque[asyncio.Future[None]] = deque()
         self._runners: set[asyncio.Task[None]] = set()
         self._calls: dict[str, CallNext] = {}
-        self.running: dict[tuple[str, str], Run] = {}
+        self.running: dict[Context, Run] = {}
         self._all_ended = asyncio.Event()
         self._log = logging.getLogger("qd.executor")
 
@@ -124,16 +131,25 @@ class Executor:
         if self._patience is not None:
             self._patience.cancel()
             self._patience = None
-        self._alone = self._suspects.popleft()
-        self._start(self._alone)
+        self._alone = suspect = self._suspects.popleft()
+        self._start(suspect)
+        self._loop.call_later(_ALONE_TIME, self._end_alone, suspect)
+
+    def _end_alone(self, suspect: Run) -> None:
+        """It has run for a while and nothing happened: let the others go on beside it."""
+        if self._alone is suspect:
+            self._alone = None
+            self._resume()
 
     def _resume(self) -> None:
-        """After a run: a suspect may have its turn, or those it held up."""
+        """After a run: a suspect may have its turn, those it held up, or new tasks."""
         self._start_suspect()
         if self._alone is None and not self._suspects and self._held_up:
             held_up, self._held_up = self._held_up, []
             for run in held_up:
                 self._start(run)
+        if self.free > 0:
+            self._on_free()
 
     def _start(self, run: Run) -> None:
         self._waiting.append(run)
@@ -167,8 +183,12 @@ class Executor:
             run.task.cancel()
 
     def give_up(self, run: Run) -> None:
-        """Treat a run whose handler does not listen as ended; its slot is lost."""
+        """Treat a run whose handler does not listen as ended; a new slot replaces its own."""
         run.ended = True
+        if run.task is not None:
+            self._runners.discard(run.task)
+        if run.thread:
+            self._threads.replace_lost()
         self._leave(run)
 
     async def wait_idle(self, within: float) -> bool:
@@ -212,6 +232,8 @@ class Executor:
                 self._idle.append(waiter)
                 await waiter
             await self._execute(self._waiting.popleft(), current)
+            if current not in self._runners:
+                return  # given up while it ran: another slot is in its place
             if contextvars.copy_context() != fresh:
                 self._runners.discard(current)
                 self._add_runner()
@@ -227,12 +249,12 @@ class Executor:
         message = run.message
         now = run.started_at = time.time()
         run.deadline_at = deadline_of(message.terms.timeout, message.terms.deadline, now)
-        self.running[run.key] = run
         if run.deadline_at <= now:
             self._end(run, None, TaskTimeout())
             return
         run.task = current
         run.context = context = self._make_context(run)
+        self.running[context] = run
         self._on_started(run)
         result: Any = None
         error: BaseException | None = None
@@ -249,8 +271,8 @@ class Executor:
         except BaseException as raised:  # noqa: BLE001 - the one place where all of them end
             error = raised
         run.task = None
-        while current is not None and current.uncancel():
-            pass
+        if current is not None and current.cancelling():
+            await _forget_cancellation(current)
         self._end(run, result, error)
 
     def _end(self, run: Run, result: Any, error: BaseException | None) -> None:
@@ -262,21 +284,21 @@ class Executor:
         if error is None and result is not None and run.message.terms.retention:
             try:
                 data = as_bytes(result)
-            except (TypeError, ValueError) as unfit:
+            except Exception as unfit:  # noqa: BLE001 - what is returned is the user's
                 error = unfit
         if isinstance(error, (SystemExit, KeyboardInterrupt, GeneratorExit)):
             # Not an order to this process: the handler asked to leave, and failed by that.
             error = RuntimeError(f"handler raised {type(error).__name__}({error})")
         self._on_ended(run, data, error)
-        if not self.busy:
-            self._all_ended.set()
 
     def _leave(self, run: Run) -> None:
-        self.running.pop(run.key, None)
+        if run.context is not None:
+            self.running.pop(run.context, None)
+        if not self.busy:
+            self._all_ended.set()
         if self._alone is run:
             self._alone = None
-        if self._suspects or self._held_up:
-            self._resume()
+        self._resume()
 
     def _find(self, task_type: str) -> CallNext:
         handler = self._router.find(task_type)
@@ -295,8 +317,19 @@ class Executor:
         return call
 
     async def _call_in_thread(self, handler: Handler, context: Context, task: Task) -> Any:
-        run = self.running[context.queue, context.task_id]
-        return await self._threads.call(run, partial(handler.call, context, task))
+        run = self.running[context]
+        result = await self._threads.call(run, partial(handler.call, context, task))
+        # A decorator may have left a plain function around an asynchronous one.
+        return await result if inspect.isawaitable(result) else result
+
+
+async def _forget_cancellation(slot: asyncio.Task[Any]) -> None:
+    """Let no cancellation of this run reach the next one in the same slot."""
+    while slot.uncancel():
+        pass
+    # One that came when the handler had nothing left to wait for would be raised at the next wait.
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.sleep(0)
 
 
 async def _not_found(_: Context, task: Task) -> Any:

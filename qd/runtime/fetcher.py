@@ -58,10 +58,15 @@ class Fetcher:
         self._unsure: dict[str, tuple[str, int]] = {}
         self._woken = asyncio.Event()
         self._quiet = False
+        self._failing = False
         self._stopping = False
         self._task: asyncio.Task[None] | None = None
         self._log = logging.getLogger("qd.fetcher")
-        self.last_fetch_at = time.monotonic()
+
+    @property
+    def neglects_work(self) -> bool:
+        """True if a queue may have tasks, and Redis is not what keeps them from being taken."""
+        return bool(self._ready) and not self._failing and not self._quiet
 
     @property
     def idle(self) -> bool:
@@ -94,9 +99,11 @@ class Fetcher:
     async def _run(self) -> None:
         failures = 0
         while not self._stopping:
+            self._failing = failures > 0
             self._woken.clear()
             free = 0 if self._quiet else self._free()
-            if not free or not self._ready:
+            # Less than none: a fetch that was asked for again gave what the first one took.
+            if free <= 0 or not self._ready:
                 await self._woken.wait()
                 continue
             try:
@@ -116,7 +123,6 @@ class Fetcher:
         await asyncio.sleep(seconds * jitter)
 
     async def _fetch(self, free: int) -> None:
-        self.last_fetch_at = time.monotonic()
         if self._order is None:
             asked = draw({q: self._weights[q] for q in self._ready}, free, self._random)
         else:

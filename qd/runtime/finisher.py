@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,6 +34,7 @@ _OPERATIONS: dict[Action, Callable[..., Op[list[Fate]]]] = {
 _LONGEST_BACKOFF = 1.0
 
 Ended = tuple[Run, Ending]
+Batch = tuple[str, Action, list[Ended]]
 
 
 class Finisher:
@@ -86,14 +88,14 @@ class Finisher:
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
 
-    async def _write(self, batches: list[tuple[str, Action, list[Ended]]]) -> None:
+    async def _write(self, batches: list[Batch]) -> None:
         attempt = 0
         while batches:
             try:
                 answers = await self._link.execute_each([self._op(*batch) for batch in batches])
             except BrokerError as error:
                 answers = [error] * len(batches)
-            left = []
+            left: list[Batch] = []
             for batch, answer in zip(batches, answers, strict=True):
                 if isinstance(answer, Exception):
                     if not attempt:
@@ -101,8 +103,8 @@ class Finisher:
                             "%d outcomes wait to be written: %s", len(batch[2]), answer
                         )
                     left.append(batch)
-                else:
-                    self._settle(batch, answer, repeated=attempt > 0)
+                elif renewed := self._settle(batch, answer, repeated=attempt > 0):
+                    left.append((*batch[:2], renewed))
             batches = left
             if batches:
                 await asyncio.sleep(min(0.05 * 2 ** min(attempt, 8), _LONGEST_BACKOFF))
@@ -110,16 +112,22 @@ class Finisher:
 
     def _op(self, queue: str, action: Action, ended: list[Ended]) -> Op[list[Fate]]:
         now = time.time()
+        for run, ending in ended:
+            ending.held = replace(run.held)
         day = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
         return _OPERATIONS[action](
             queue, self._owner, [ending for _, ending in ended], day=day, now=int(now)
         )
 
-    def _settle(
-        self, batch: tuple[str, Action, list[Ended]], fates: list[Fate], *, repeated: bool
-    ) -> None:
+    def _settle(self, batch: Batch, fates: list[Fate], *, repeated: bool) -> list[Ended]:
+        """Let go of what is written; return what must be asked again."""
         queue, action, ended = batch
-        for (run, _), fate in zip(ended, fates, strict=True):
+        renewed = []
+        for (run, ending), fate in zip(ended, fates, strict=True):
+            if fate is Fate.STALE and ending.held != run.held:
+                # Stale only because the heartbeat renewed the lease at the same time.
+                renewed.append((run, ending))
+                continue
             self._held.discard(run)
             if fate is Fate.STALE or (fate is Fate.GONE and not repeated):
                 # The task went on without us: taken over, or deleted by somebody.
@@ -130,6 +138,7 @@ class Finisher:
                     queue,
                     "another worker has it" if fate is Fate.STALE else "it no longer exists",
                 )
+        return renewed
 
 
 def _ending(run: Run, outcome: Outcome, result: bytes | None, now: float) -> Ending:

@@ -13,6 +13,7 @@ import ctypes
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
@@ -31,7 +32,7 @@ _EXCEPTIONS = {
     Stop.PUT_BACK: TaskCancelled,
 }
 
-Job = tuple[Run, Callable[[], Any], "asyncio.Future[Any]"]
+Job = tuple[Run, Callable[[], Any], contextvars.Context, "asyncio.Future[Any]"]
 
 
 class Threads:
@@ -49,14 +50,18 @@ class Threads:
         self._lock = threading.Lock()
 
     async def call(self, run: Run, function: Callable[[], Any]) -> Any:
-        """Run *function* in a thread; cancelling the caller does not stop it, `interrupt` does."""
+        """
+        Run *function* in a thread, with a copy of the caller's context variables.
+
+        Cancelling the caller does not stop it, `interrupt` does.
+        """
         future: asyncio.Future[Any] = self._loop.create_future()
         if self._busy >= self._started and self._started < self._count:
             self._started += 1
             name = f"qd-handler-{self._started}"
             threading.Thread(target=self._work, name=name, daemon=True).start()
         self._busy += 1
-        self._jobs.put((run, function, future))
+        self._jobs.put((run, function, contextvars.copy_context(), future))
         # Shielded: the run ends when its thread has ended, not when somebody stops waiting.
         return await asyncio.shield(future)
 
@@ -77,8 +82,8 @@ class Threads:
 
     def _work(self) -> None:
         while (job := self._jobs.get()) is not None:
-            run, function, future = job
-            result, error = self._call(run, function)
+            run, function, context, future = job
+            result, error = self._call(run, partial(context.run, function))
             notify = not self._finished
             self._finished.append((future, result, error))
             if notify:
@@ -95,7 +100,7 @@ class Threads:
                 run.thread = identifier
             if run.stop is not None:
                 raise _EXCEPTIONS[run.stop]()
-            result = contextvars.Context().run(function)
+            result = function()
         except BaseException as raised:  # noqa: BLE001 - whatever a handler raises is its outcome
             error = raised
         while run.thread:

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
+import threading
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from qd.broker.connect import open_async_link, open_link, open_node_link
 from qd.broker.endpoint import Endpoint, Topology
-from qd.errors import BrokerError, DecodeError, LeaseLost, TaskDirective
+from qd.errors import BrokerError, DecodeError, LeaseLost, TaskDirective, UsageError
 from qd.handlers.context import Context
 from qd.handlers.middleware import Middleware
 from qd.handlers.retries import RetryRules
@@ -31,7 +33,7 @@ from qd.policy.outcome import Action, Outcome
 from qd.protocol import codec
 from qd.protocol.message import TaskMessage, Terms
 from qd.protocol.ops import endings
-from qd.protocol.ops.endings import Held
+from qd.protocol.ops.endings import Fate, Held
 from qd.protocol.ops.tasks import Taken
 from qd.runtime.executor import Executor, reason_of
 from qd.runtime.fetcher import Fetcher
@@ -92,6 +94,7 @@ class Worker:
         self._note_running = note_running
         self._on_unstoppable = on_unstoppable
         self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
         self._lines = success_lines(self._loop.call_soon)
         self._held = HeldTasks()
         self._fetch_link = open_async_link(endpoint)
@@ -103,6 +106,7 @@ class Worker:
             make_context=self._make_context,
             on_started=self._on_started,
             on_ended=self._on_ended,
+            on_free=lambda: self._fetcher.slot_freed(),
         )
         self._finisher = Finisher(self._finish_link, self.server_id, self._held)
         self._watcher = Watcher(
@@ -151,7 +155,7 @@ class Worker:
     @property
     def waiting(self) -> bool:
         """True if there is work this process could take and has not taken."""
-        return self._options.polling and self._executor.free > 0 and not self._fetcher.idle
+        return self._options.polling and self._executor.free > 0 and self._fetcher.neglects_work
 
     @property
     def drained(self) -> bool:
@@ -198,14 +202,12 @@ class Worker:
 
     async def _put_back(self, runs: list[Run]) -> None:
         by_queue: dict[str, list[Run]] = {}
-        # The oldest is put back last: it is then the next to run.
-        for run in sorted(runs, key=lambda one: one.started_at, reverse=True):
+        # The oldest is put back last: it is then the next to run. Those not started yet came last.
+        for run in reversed(sorted(runs, key=lambda one: one.started_at or math.inf)):
             by_queue.setdefault(run.queue, []).append(run)
         for queue, members in by_queue.items():
-            held = [run.held for run in members]
-            step = endings.requeue(queue, self.server_id, held, now_ns=time.time_ns())
             try:
-                await self._finish_link.execute(step)
+                await self._requeue(queue, members)
             except BrokerError as error:
                 _log.warning(
                     "%d tasks of %s were not put back, they run again when their leases end: %s",
@@ -216,6 +218,18 @@ class Worker:
                 self._executor.stop_run(run, Stop.PUT_BACK)
                 self._executor.give_up(run)
                 self._held.discard(run)
+
+    async def _requeue(self, queue: str, runs: list[Run]) -> None:
+        while runs:
+            sent = [replace(run.held) for run in runs]
+            step = endings.requeue(queue, self.server_id, sent, now_ns=time.time_ns())
+            fates = await self._finish_link.execute(step)
+            # Stale to Redis, but only because the heartbeat renewed the lease at the same time.
+            runs = [
+                run
+                for run, held, fate in zip(runs, sent, fates, strict=True)
+                if fate is Fate.STALE and run.held != held
+            ]
 
     # --- what the parts tell each other ---
 
@@ -271,6 +285,11 @@ class Worker:
             raise LeaseLost
 
     def _write_result_now(self, run: Run, result: bytes) -> None:
+        if threading.get_ident() == self._thread:
+            raise UsageError(
+                "write_result_now would block the event loop for ever",
+                hint="Use `await ctx.write_result(...)` in asynchronous handlers.",
+            )
         asyncio.run_coroutine_threadsafe(self._write_result(run, result), self._loop).result()
 
     def _on_started(self, run: Run) -> None:
@@ -284,7 +303,6 @@ class Worker:
             self._held.discard(run)
         else:
             self._finish(run, result, error)
-        self._fetcher.slot_freed()
 
     def _finish(self, run: Run, result: bytes | None, error: BaseException | None) -> None:
         decided = self._decide(run, error)
@@ -315,7 +333,7 @@ class Worker:
                     is_failure = bool(self._options.is_failure(error))
                 if self._options.on_error is not None:
                     self._options.on_error(run.context, error)
-            except Exception:  # noqa: BLE001
+            except BaseException:  # noqa: BLE001
                 _log.exception("a callback for errors failed")
         return outcome.failed(
             error,
@@ -327,8 +345,11 @@ class Worker:
 
     def _delay(self, message: TaskMessage, error: BaseException) -> float:
         try:
-            return max(self._rules.delay(message, error), 0.0)
-        except Exception:  # noqa: BLE001 - a broken rule must not keep a task from being retried
+            delay = self._rules.delay(message, error)
+            if not math.isfinite(delay):
+                raise ValueError(f"a delay of {delay} s")
+            return max(delay, 0.0)
+        except BaseException:  # noqa: BLE001 - a broken rule must not keep a task from being retried
             _log.exception("the retry rule of %s failed; retrying in 60 s", message.type)
             return 60.0
 

@@ -51,13 +51,13 @@ async def test_a_lease_that_still_runs_is_left_alone(lab: Lab) -> None:
 async def test_a_task_that_outlives_two_workers_is_archived_and_says_why(lab: Lab) -> None:
     task_id = await lab.pending()
     loop = recoverer(lab)
-    for _ in range(constants.POISON_DEATHS):
+    for _ in range(constants.POISON_DEATHS_IN_COMPANY):
         assert lab.state(task_id) == "pending"
         await lab.take(lease_until=NOW)
         await loop.step(NOW)
     assert lab.state(task_id) == "archived"
     message = lab.message(task_id)
-    assert message.terms.error == "asynq: task lease expired: 2 workers were lost with it"
+    assert message.terms.error == "asynq: task lease expired: 5 workers were lost with it"
     assert message.terms.last_failed_at == NOW
     assert message.terms.retried == 0
     assert lab.raw.get(keys.processed_on("q", DAY)) == lab.raw.get(keys.failed("q")) == b"1"

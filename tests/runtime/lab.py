@@ -11,6 +11,7 @@ import redis
 from qd.app.app import App
 from qd.app.workers import RunningWorker, start_worker
 from qd.client.info import TaskInfo
+from qd.config.load import from_mapping
 from qd.protocol import codec, keys
 from qd.protocol.message import TaskMessage, Terms
 from qd.protocol.ops import tasks
@@ -55,7 +56,7 @@ class Lab:
 
     def configure(self, **settings: Any) -> None:
         """Before `start` and `enqueue`: other settings than the defaults."""
-        self.app._config = self.settings(**settings)
+        self.app.configure(from_mapping(self.settings(**settings)))
 
     async def start(self) -> Worker:
         self.running = await start_worker(

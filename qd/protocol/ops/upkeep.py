@@ -113,8 +113,9 @@ def hand_back(
     """
     Put back all that a dead worker held; returns the ids put back and the ids archived as poison.
 
-    *running* are the tasks it was running: this death is counted for them, and the one that has
-    killed its worker twice is archived. Safe to repeat: the owner then holds nothing any more.
+    *running* are the tasks it was running: this death is counted for them. One that was alone and
+    has now seen two deaths is archived; in company, where another may be the culprit, after five.
+    Safe to repeat: the owner then holds nothing any more.
     """
     return script(
         _HAND_BACK,
@@ -125,7 +126,7 @@ def hand_back(
             now_ns,
             now_ns // 1_000_000_000,
             cause,
-            constants.POISON_DEATHS,
+            constants.POISON_DEATHS if len(running) == 1 else constants.POISON_DEATHS_IN_COMPANY,
             now_ns // 1_000_000_000 + _FOREIGN_LEASE,
             *running,
         ],
@@ -176,7 +177,7 @@ def recover(
         now_ns,
         now,
         cause,
-        constants.POISON_DEATHS,
+        constants.POISON_DEATHS_IN_COMPANY,
         now + constants.STATS_TTL,
     ]
     for orphan, poisoned in tasks:

@@ -52,7 +52,7 @@ class Handlers:
 
     async def _behave(self, ctx: qd.Context, task: qd.Task, seen: dict[str, Any]) -> Any:
         name, _, argument = task.type.partition(":")
-        text = task.payload.decode() or "failed"
+        text = task.payload.decode("utf-8", "replace") or "failed"
         match name:
             case "fail":
                 raise Failed(text)

@@ -50,7 +50,7 @@ payload_limit: 1M
         tmp_path,
         text,
         env={"QD_WORKER__CONCURENCY": "9", "QD_LOG__LEVEL": "loud"},
-        sets=["worker.stall=60", "metrics.address"],
+        sets=["worker.stall=60", "log.level"],
         overrides={"worker.processes": -2},
     ) == [
         'qd.yaml:1:1: envronment: unknown key. Did you mean "environment"?',
@@ -109,9 +109,6 @@ payload_limit: 1M
         ("environment: ' '", "environment: it must not be blank"),
         ("scheduler: {timezone: Europe/Berln}", 'Did you mean "Europe/Berlin"?'),
         ("scheduler: {timezone: ../../etc/passwd}", "is not a time zone"),
-        ("health: {address: 9000}", '"9000" has no host; write 127.0.0.1:9000 or :9000'),
-        ("health: {address: localhost}", '"localhost" has no port'),
-        ("metrics: {address: 'a:b'}", "has no valid port"),
         ("tasks: [a]", "tasks: takes entries by name"),
         ("tasks: {a: 5m}", "tasks.a: takes keys such as queue, max_retry, timeout"),
         ("tasks: {a: {timout: 5m}}", 'tasks.a.timout: unknown key. Did you mean "timeout"?'),

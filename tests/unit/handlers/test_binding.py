@@ -109,6 +109,7 @@ def test_no_payload_is_an_object_without_fields(payload: bytes) -> None:
         (kinds.takes_order, {"number": 1, "lines": [{}]}, ["missing", "user", "lines[0]"]),
         (kinds.takes_invoice, {"number": -1, "due": "x"}, ["number", "greater than 0", "due"]),
         (kinds.takes_models, {"invoice": {"number": 0}, "copies": 1}, ["number", "invoice"]),
+        (kinds.takes_opaque, {"thing": {}, "number": 1}, ["Opaque", "thing"]),
         (kinds.takes_list, {"a": 1}, ["array", "object"]),
         (kinds.takes_anything, b"{", ["payload"]),
     ],

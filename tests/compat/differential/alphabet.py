@@ -1,0 +1,92 @@
+"""Random operations: names from small pools, so that they meet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+IDS = [f"t{number}" for number in range(6)]
+GROUPS = ["g1", "g2"]
+_VERBS = [
+    f"{verb}-all-{state}"
+    for verb, states in {
+        "run": ["scheduled", "retry", "archived", "aggregating"],
+        "archive": ["pending", "scheduled", "retry", "aggregating"],
+        "delete": ["pending", "scheduled", "retry", "archived", "completed", "aggregating"],
+    }.items()
+    for state in states
+]
+
+_Op = st.SearchStrategy[dict[str, Any]]
+
+
+def _op(name: str, **fields: st.SearchStrategy[Any]) -> _Op:
+    return st.fixed_dictionaries({"op": st.just(name), **fields})
+
+
+def _rarely(value: Any) -> st.SearchStrategy[Any]:
+    return st.sampled_from([None, None, None, value])
+
+
+def _by() -> st.SearchStrategy[str]:
+    return st.sampled_from(["qd", "qd", "qd", "go"])
+
+
+_ids = st.sampled_from(IDS)
+_groups = st.sampled_from(GROUPS)
+_picks = st.integers(0, 5)
+
+_enqueue = _op(
+    "enqueue",
+    id=_ids,
+    type=st.sampled_from(["a", "b"]),
+    payload=st.sampled_from([None, "", "x"]),
+    unique=st.sampled_from([None, None, 60, 3600]),
+    delay=st.sampled_from([None, None, 30, 600]),
+    group=st.sampled_from([None, None, *GROUPS]),
+    max_retry=st.sampled_from([None, 0, 1]),
+    retention=st.sampled_from([None, None, 50]),
+    headers=_rarely({"a": "1", "b": ""}),
+)
+_end = _op(
+    "end",
+    pick=_picks,
+    how=st.sampled_from(["ok", "ok", "retry", "again", "archive", "requeue"]),
+)
+_age = _op("age", seconds=st.sampled_from([20, 20, 40, 130, 130, 700, 91 * 86_400]))
+_bulk = st.sampled_from(_VERBS).flatmap(
+    lambda verb: _op(verb, group=_groups) if verb.endswith("aggregating") else _op(verb)
+)
+_stage = _op(
+    "stage",
+    group=_groups,
+    grace=st.sampled_from([10, 60]),
+    max_wait=st.sampled_from([0, 30]),
+    max_size=st.sampled_from([0, 1, 2]),
+)
+
+_WEIGHTED: list[tuple[int, _Op]] = [
+    (8, _enqueue),
+    (6, _op("dequeue", by=_by())),
+    (5, _end),
+    (1, _op("result", pick=_picks, result=st.just("done"))),
+    (1, _op("extend", pick=_picks)),
+    (2, _op("forward")),
+    (1, _op("janitor")),
+    (2, _op("recover", by=_by())),
+    (2, _stage),
+    (1, _op("merge", pick=_picks, id=st.sampled_from(["m1", "m2"]))),
+    (1, st.sampled_from([{"op": "pause"}, {"op": "unpause"}, {"op": "unpause"}])),
+    (4, st.sampled_from(["run", "archive", "delete"]).flatmap(lambda verb: _op(verb, id=_ids))),
+    (1, _op("update-payload", id=_ids, payload=st.just("new"))),
+    (3, _bulk),
+    (4, _age),
+    (1, _op("lose", id=_ids)),
+]
+
+operations: _Op = st.sampled_from(
+    [strategy for weight, strategy in _WEIGHTED for _ in range(weight)]
+).flatmap(lambda strategy: strategy)
+
+sequences = st.lists(operations, min_size=10, max_size=60)
