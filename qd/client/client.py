@@ -122,7 +122,7 @@ class Client:
             PayloadTooLarge, PayloadError, InvalidName: Nothing was sent.
         """
         now = time.time()
-        queue = names.check_queue(queue_prefix + DEAD_LETTER_QUEUE)
+        queue = names.check_queue(self._composer.stored(DEAD_LETTER_QUEUE))
         reason = storable(reason)
         envelope = self._composer.encode_payload(
             DEAD_LETTER_TYPE,

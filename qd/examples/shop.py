@@ -26,12 +26,10 @@ from __future__ import annotations
 
 import fcntl
 import json
-import mailbox
 import os
 import re
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from email.message import EmailMessage
@@ -156,11 +154,10 @@ def send_email(to: str, subject: str, ctx: qd.Context, body: str = "") -> None:
     mail["From"], mail["To"], mail["Subject"] = SENDER, to, subject
     mail["Message-ID"] = f"<{ctx.task_id}@qd.example>"
     mail.set_content(body)
-    # mailbox's own lock fails at once when somebody else has it; this one waits.
-    with (OUT / "mailbox.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with closing(mailbox.mbox(OUT / "mailbox.mbox")) as box:
-            box.add(mail)
+    text = mail.as_bytes(unixfrom=True, policy=mail.policy.clone(mangle_from_=True))
+    with (OUT / "mailbox.mbox").open("ab") as box:
+        fcntl.flock(box, fcntl.LOCK_EX)
+        box.write(text + b"\n")
 
 
 @app.task("report:summary", queue="low", max_retry=3, retention="1h")

@@ -4,10 +4,10 @@ One worker process: takes tasks, runs them, writes how they ended. No fork, no p
 - `worker`: builds the parts below; in which order they start and stop, and why
 - `fetcher`: while a slot is free: which queues, how many, take them
 - `watcher`: hears of new tasks and of cancellations, so that nothing has to be polled
-- `executor`: runs tasks in slots; `threads` runs the synchronous ones
+- `executor`: runs tasks in slots; `threads` runs the synchronous ones, `suspects` says who runs alone
 - `finisher`: writes outcomes to Redis, as long as it takes
 - `heartbeater`: renews leases and shows the process to tools; a thread of its own
-- `run`, `held`: one task in flight, and all of them
+- `run`, `held`: one task in flight, and all of them; `run_log` tells how they end
 
 Read `worker`, then `executor`.
 """

@@ -32,18 +32,13 @@ from qd.handlers.routing import Router
 from qd.handlers.task import Task
 from qd.policy.deadline import deadline_of
 from qd.runtime.run import Run, Stop
+from qd.runtime.suspects import Suspects
 from qd.runtime.threads import Threads
 
 OnEnded = Callable[[Run, Any, BaseException | None], None]
 """Told when a handler has ended: the run, its result, its error (one of them is None)."""
 
 MakeContext = Callable[[Run], Context]
-
-_ALONE_WAIT = 10.0
-"""Seconds a suspect waits for the running tasks to end before it starts beside them."""
-
-_ALONE_TIME = 10.0
-"""Seconds a suspect has the process for itself; a long task must not hold up all others."""
 
 _YIELD_EVERY = 50
 """Tasks without a pause of their own after which the loop gets its turn."""
@@ -57,12 +52,7 @@ _REASONS: Mapping[Stop, Callable[[], BaseException]] = {
 
 
 class Executor:
-    """
-    *slots* tasks at a time. `running` holds those whose handler has started.
-
-    A task that has seen a worker die is a suspect and runs alone for a while: should this worker
-    die too, there is no doubt about the culprit, and no other task is blamed for it.
-    """
+    """*slots* tasks at a time. `running` holds those whose handler has started."""
 
     def __init__(
         self,
@@ -85,10 +75,11 @@ class Executor:
         self._loop = asyncio.get_running_loop()
         self._threads = Threads(slots)
         self._waiting: deque[Run] = deque()
-        self._suspects: deque[Run] = deque()
-        self._held_up: list[Run] = []
-        self._alone: Run | None = None
-        self._patience: asyncio.TimerHandle | None = None
+        self._suspects = Suspects(
+            self._loop,
+            start=self._start,
+            others=lambda: bool(self.running or self._waiting),
+        )
         self._idle: deque[asyncio.Future[None]] = deque()
         self._runners: set[asyncio.Task[None]] = set()
         self._calls: dict[str, CallNext] = {}
@@ -99,57 +90,17 @@ class Executor:
     @property
     def free(self) -> int:
         """How many tasks could start now."""
-        if self._alone is not None or self._suspects:
+        if self._suspects.exclusive:
             return 0
         return self._slots - len(self.running) - len(self._waiting)
 
     @property
     def busy(self) -> int:
-        not_started = len(self._waiting) + len(self._suspects) + len(self._held_up)
-        return len(self.running) + not_started
+        return len(self.running) + len(self._waiting) + len(self._suspects)
 
     def submit(self, run: Run) -> None:
-        """Start a run in a free slot; a suspect once it can be alone."""
-        if run.deaths:
-            self._suspects.append(run)
-            self._start_suspect()
-        elif self._alone is not None or self._suspects:
-            self._held_up.append(run)
-        else:
-            self._start(run)
-
-    def _start_suspect(self, *, patient: bool = True) -> None:
-        """Start the next suspect if nothing else runs, or, no longer patient, all the same."""
-        if self._alone is not None or not self._suspects:
-            return
-        if patient and (self.running or self._waiting):
-            if self._patience is None:
-                self._patience = self._loop.call_later(
-                    _ALONE_WAIT, partial(self._start_suspect, patient=False)
-                )
-            return
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
-        self._alone = suspect = self._suspects.popleft()
-        self._start(suspect)
-        self._loop.call_later(_ALONE_TIME, self._end_alone, suspect)
-
-    def _end_alone(self, suspect: Run) -> None:
-        """It has run for a while and nothing happened: let the others go on beside it."""
-        if self._alone is suspect:
-            self._alone = None
-            self._resume()
-
-    def _resume(self) -> None:
-        """After a run: a suspect may have its turn, those it held up, or new tasks."""
-        self._start_suspect()
-        if self._alone is None and not self._suspects and self._held_up:
-            held_up, self._held_up = self._held_up, []
-            for run in held_up:
-                self._start(run)
-        if self.free > 0:
-            self._on_free()
+        """Start a run in a free slot; one that has seen a worker die once it can be alone."""
+        self._suspects.admit(run)
 
     def _start(self, run: Run) -> None:
         self._waiting.append(run)
@@ -163,10 +114,8 @@ class Executor:
 
     def take_waiting(self) -> list[Run]:
         """Return the runs that have not started, which then never will."""
-        waiting = [*self._waiting, *self._suspects, *self._held_up]
+        waiting = [*self._waiting, *self._suspects.take_waiting()]
         self._waiting.clear()
-        self._suspects.clear()
-        self._held_up.clear()
         return waiting
 
     def stop_run(self, run: Run, why: Stop) -> None:
@@ -292,13 +241,8 @@ class Executor:
         self._on_ended(run, data, error)
 
     def _leave(self, run: Run) -> None:
-        if run.context is not None:
-            self.running.pop(run.context, None)
-        if not self.busy:
-            self._all_ended.set()
-        if self._alone is run:
-            self._alone = None
-        self._resume()
+        self.running.pop(run.key, None)
+        self._suspects.ended(run)
 
     def _find(self, task_type: str) -> CallNext:
         handler = self._router.find(task_type)

@@ -27,9 +27,8 @@ from qd.handlers.context import Context
 from qd.handlers.middleware import Middleware
 from qd.handlers.retries import RetryRules
 from qd.handlers.routing import Router
-from qd.observability.success_lines import success_lines
 from qd.policy import outcome
-from qd.policy.outcome import Action, Outcome
+from qd.policy.outcome import Outcome
 from qd.protocol import codec
 from qd.protocol.message import TaskMessage, Terms
 from qd.protocol.ops import endings
@@ -42,13 +41,13 @@ from qd.runtime.heartbeater import Heartbeater
 from qd.runtime.held import HeldTasks
 from qd.runtime.limits import TimeLimits
 from qd.runtime.run import Run, Stop
+from qd.runtime.run_log import RunLog
 from qd.runtime.watcher import Watcher
 
 OnError = Callable[[Context | None, BaseException], None]
 IsFailure = Callable[[BaseException], bool]
 
 _log = logging.getLogger("qd.worker")
-_task_log = logging.getLogger("qd.task")
 
 _DRAIN = 2.0
 """Seconds that stopping waits for the last outcomes to reach Redis."""
@@ -95,7 +94,7 @@ class Worker:
         self._on_unstoppable = on_unstoppable
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
-        self._lines = success_lines(self._loop.call_soon)
+        self._run_log = RunLog(self._loop.call_soon)
         self._held = HeldTasks()
         self._fetch_link = open_async_link(endpoint)
         self._finish_link = open_async_link(endpoint)
@@ -202,8 +201,9 @@ class Worker:
 
     async def _put_back(self, runs: list[Run]) -> None:
         by_queue: dict[str, list[Run]] = {}
-        # The oldest is put back last: it is then the next to run. Those not started yet came last.
-        for run in reversed(sorted(runs, key=lambda one: one.started_at or math.inf)):
+        oldest_first = sorted(runs, key=lambda one: one.started_at or math.inf)
+        # The oldest is put back last: it is then the next to run.
+        for run in oldest_first[::-1]:
             by_queue.setdefault(run.queue, []).append(run)
         for queue, members in by_queue.items():
             try:
@@ -238,7 +238,7 @@ class Worker:
 
     def _on_cancel(self, task_id: str) -> None:
         for run in self._held.by_id(task_id):
-            _task_log.info("cancelled: %s %s", run.message.type, task_id)
+            self._run_log.cancelled(run)
             self._executor.stop_run(run, Stop.CANCEL)
 
     def _on_lost(self, run: Run) -> None:
@@ -294,8 +294,7 @@ class Worker:
 
     def _on_started(self, run: Run) -> None:
         self._note_running(run.message.id, True)
-        if _task_log.isEnabledFor(logging.DEBUG):
-            _task_log.debug("start", extra=_facts(run))
+        self._run_log.started(run)
 
     def _on_ended(self, run: Run, result: bytes | None, error: BaseException | None) -> None:
         self._note_running(run.message.id, False)
@@ -308,18 +307,7 @@ class Worker:
         decided = self._decide(run, error)
         self.counts[run.message.type, decided.action] += 1
         self._finisher.add(run, decided, result)
-        if error is None and self._lines is not None:
-            if _task_log.isEnabledFor(logging.INFO):
-                message = run.message
-                self._lines.done(
-                    message.type,
-                    message.id,
-                    run.queue,
-                    message.terms.retried + 1,
-                    time.time() - run.started_at,
-                )
-        else:
-            _report(run, decided, error)
+        self._run_log.ended(run, decided, error)
 
     def _decide(self, run: Run, error: BaseException | None) -> Outcome:
         terms = run.message.terms
@@ -368,47 +356,3 @@ class Worker:
         else:
             self._finish(run, None, error)
         self._on_unstoppable()
-
-
-def _facts(run: Run) -> dict[str, Any]:
-    """What every line about a task carries; never the payload."""
-    return {
-        "task_id": run.message.id,
-        "task_type": run.message.type,
-        "queue": run.queue,
-        "attempt": run.message.terms.retried + 1,
-    }
-
-
-def _report(run: Run, decided: Outcome, error: BaseException | None) -> None:
-    """Log how a run ended: one line, with the traceback of the handler where there is one."""
-    took = time.time() - run.started_at if run.started_at else 0.0
-    if decided.action in (Action.DONE, Action.COMPLETE):
-        if _task_log.isEnabledFor(logging.INFO):
-            _task_log.info("done in %.3f s", took, extra=_facts(run))
-    elif decided.action is Action.RETRY:
-        level = logging.WARNING if decided.is_failure else logging.INFO
-        if _task_log.isEnabledFor(level):
-            _task_log.log(
-                level,
-                "%s after %.3f s, again in %.1f s: %s",
-                "failed" if decided.is_failure else "snoozed",
-                took,
-                decided.delay,
-                decided.error,
-                extra=_facts(run),
-                exc_info=error if decided.is_failure and _has_traceback(error) else None,
-            )
-    else:
-        _task_log.error(
-            "dead after %.3f s: %s",
-            took,
-            decided.error,
-            extra=_facts(run),
-            exc_info=error if _has_traceback(error) else None,
-        )
-
-
-def _has_traceback(error: BaseException | None) -> bool:
-    # Errors of qd itself say all there is to say in one line.
-    return error is not None and type(error).__module__ != "qd.errors"

@@ -204,9 +204,7 @@ def mixed() -> list[NewEnqueue]:
 
 @pytest.mark.parametrize("form", ["sync", "async"])
 async def test_many_have_a_result_each_in_order(client: Client, form: str) -> None:
-    found = (
-        client.enqueue_many(mixed()) if form == "sync" else await client.aenqueue_many(mixed())
-    )
+    found = client.enqueue_many(mixed()) if form == "sync" else await client.aenqueue_many(mixed())
     assert [one.id if isinstance(one, TaskInfo) else type(one) for one in found] == [
         "t1",
         PayloadTooLarge,

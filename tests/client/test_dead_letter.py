@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import closing
 from datetime import datetime
 from typing import Any
 
 import pytest
 import redis
 
+from qd.broker.endpoint import Endpoint
 from qd.client.builder import TaskBuilder
 from qd.client.client import Client
 from qd.errors import InvalidName, PayloadError, PayloadTooLarge, TaskIdConflict, UsageError
 from qd.protocol import codec, keys
 from qd.protocol.state import TaskState
+from tests.client.conftest import make_client
 
 
 def letter(raw: redis.Redis, task_id: str, queue: str = "dead_letter") -> dict[str, Any]:
@@ -62,8 +65,9 @@ def test_any_reason_can_be_read_by_go(client: Client, raw: redis.Redis) -> None:
     assert letter(raw, "t1")["reason"] == "bad ?"
 
 
-def test_a_prefix_stands_before_the_queue(client: Client, raw: redis.Redis) -> None:
-    info = client.send_to_dead_letter("t1", None, "x", queue_prefix="prod_")
+def test_a_prefix_stands_before_the_queue(endpoint: Endpoint, raw: redis.Redis) -> None:
+    with closing(make_client(endpoint, queue_prefix="prod_")) as client:
+        info = client.send_to_dead_letter("t1", None, "x")
     assert info.queue == "prod_dead_letter"
     assert letter(raw, "t1", "prod_dead_letter")
 

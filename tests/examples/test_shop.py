@@ -121,9 +121,10 @@ def test_a_busy_warehouse_is_asked_again(shop: Shop) -> None:
 
 
 def test_the_clock_adds_up_what_is_reserved(shop: Shop) -> None:
+    dead = shop.dead()
     wanted: Counter[str] = Counter()
     for order in shipped():
-        if f"invoice-{order['number']}" not in shop.dead():
+        if f"invoice-{order['number']}" not in dead:
             wanted.update({line["sku"]: line["quantity"] for line in order["lines"]})
     file = shop.out / "stock.json"
     eventually(lambda: file.exists() and json.loads(file.read_text("utf-8")) == wanted)

@@ -32,7 +32,10 @@ _MESSAGES = {
 
 def _describe() -> descriptor_pb2.FileDescriptorProto:
     file = descriptor_pb2.FileDescriptorProto(
-        name="asynq.proto", package="asynq", syntax="proto3", dependency=[timestamp_pb2.DESCRIPTOR.name]
+        name="asynq.proto",
+        package="asynq",
+        syntax="proto3",
+        dependency=[timestamp_pb2.DESCRIPTOR.name],
     )
     for name, fields in _MESSAGES.items():
         message = file.message_type.add(name=name)
@@ -46,9 +49,7 @@ def _describe() -> descriptor_pb2.FileDescriptorProto:
                 entry = message.nested_type.add(name=f"{field.title()}Entry")
                 entry.options.map_entry = True
                 entry.field.add(name="key", number=1, label=_F.LABEL_OPTIONAL, type=_F.TYPE_STRING)
-                entry.field.add(
-                    name="value", number=2, label=_F.LABEL_OPTIONAL, type=_KINDS[inner]
-                )
+                entry.field.add(name="value", number=2, label=_F.LABEL_OPTIONAL, type=_KINDS[inner])
                 added.label, added.type = _F.LABEL_REPEATED, _F.TYPE_MESSAGE
                 added.type_name = f".asynq.{name}.{entry.name}"
             elif shape == "many":

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qd.errors import DecodeError
-from qd.protocol import codec
+from qd.protocol import codec, protobuf
 from qd.protocol.message import (
     EnqueueEvent,
     SchedulerEntry,
@@ -124,7 +124,7 @@ def _sorted(value: Any) -> Any:
 @given(tasks, st.randoms(use_true_random=False))
 @settings(max_examples=200, deadline=None)
 def test_fields_may_come_in_any_order(task: TaskMessage, random: Any) -> None:
-    fields = [raw for _, _, raw in codec._fields(codec.encode_task(task))]
+    fields = [raw for _, _, raw in protobuf.read_fields(codec.encode_task(task))]
     headers = [raw for raw in fields if raw[0] == 0x7A]
     random.shuffle(fields)
     found = codec.decode_task(b"".join(fields))

@@ -302,18 +302,18 @@ async def test_stop_iteration_is_an_error_like_any_other(lab: Lab, kind: str) ->
 
 
 async def test_an_error_without_a_text_does_not_keep_the_task(lab: Lab) -> None:
-    class Mute(Exception):
+    class MuteError(Exception):
         def __str__(self) -> str:
             raise RuntimeError("no text for you")
 
     @lab.app.task("work")
     async def work() -> None:
-        raise Mute
+        raise MuteError
 
     await lab.start()
     task_id, state = await lab.run("work")
     assert state == "retry"
-    assert "Mute" in lab.error(task_id)
+    assert "MuteError" in lab.error(task_id)
 
 
 async def test_a_long_error_is_cut_to_valid_text(lab: Lab) -> None:
@@ -342,8 +342,7 @@ async def test_a_retry_rule_gone_wrong_does_not_keep_the_task(lab: Lab, delay: A
     await lab.start()
     task_id, state = await lab.run("work")
     assert state == "retry"
-    expected = time.time() if delay == -5 else time.time() + 60
-    assert lab.raw.zscore(keys.retry(QUEUE), task_id) == pytest.approx(expected, abs=5)
+    assert lab.raw.zscore(keys.retry(QUEUE), task_id) == pytest.approx(time.time() + 60, abs=5)
 
 
 async def test_the_rule_of_a_task_gets_retries_error_and_task(lab: Lab) -> None:

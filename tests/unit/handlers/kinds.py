@@ -45,7 +45,7 @@ def fields(user_id: int, name: str = "nobody", *, tags: list[str] | None = None)
     return user_id, name, tags
 
 
-def unannotated(a, b=2):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def unannotated(a, b=2):  # type: ignore[no-untyped-def]
     return a, b
 
 
@@ -53,7 +53,7 @@ def injected(ctx: Context, user_id: int, work: Task) -> Any:
     return ctx.task_id, user_id, work.id
 
 
-def injected_by_name(ctx, task, user_id: int):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def injected_by_name(ctx, task, user_id: int):  # type: ignore[no-untyped-def]
     return ctx.task_id, task.id, user_id
 
 
@@ -111,7 +111,7 @@ def takes_bytes(payload: bytes) -> bytes:
     return payload
 
 
-def takes_anything(payload):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+def takes_anything(payload):  # type: ignore[no-untyped-def]
     return payload
 
 
@@ -125,7 +125,7 @@ class Sender:
     def __init__(self, service: str) -> None:
         self.service = service
 
-    def process_task(self, ctx, task):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    def process_task(self, ctx, task):  # type: ignore[no-untyped-def]
         return self.service, ctx.task_id, task.payload
 
 

@@ -17,7 +17,12 @@ from tests.unit.handlers.runs import context, given, message
 
 def test_a_task_shows_what_was_enqueued() -> None:
     task = Task(message(b'{"a":[1]}', queue="low", headers=(("k", "v"),)))
-    assert (task.id, task.type, task.queue, task.payload) == ("t1", "email:send", "low", b'{"a":[1]}')
+    assert (task.id, task.type, task.queue, task.payload) == (
+        "t1",
+        "email:send",
+        "low",
+        b'{"a":[1]}',
+    )
     assert task.headers == {"k": "v"}
     assert task.json() == {"a": [1]}
     assert repr(task) == "Task(type='email:send', id='t1', payload=9 bytes)"
@@ -65,7 +70,7 @@ async def test_results_are_bytes_as_they_are_and_anything_else_as_json() -> None
 async def test_the_first_middleware_is_the_outermost() -> None:
     seen: list[str] = []
 
-    def named(name: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
+    def named(name: str):  # type: ignore[no-untyped-def]
         async def middleware(ctx: Context, task: Task, call_next: CallNext) -> str:
             seen.append(f"{name} in")
             answer = await call_next(ctx, task)

@@ -100,7 +100,9 @@ EXAMPLES: list[tuple[Any, str, Any, Any]] = [
 
 
 @pytest.mark.parametrize(
-    ("value", "wire", "encode", "decode"), EXAMPLES, ids=["A", "B", "server", "worker", "entry", "event"]
+    ("value", "wire", "encode", "decode"),
+    EXAMPLES,
+    ids=["A", "B", "server", "worker", "entry", "event"],
 )
 def test_known_messages_have_known_bytes(value: Any, wire: str, encode: Any, decode: Any) -> None:
     assert encode(value).hex() == wire

@@ -88,7 +88,9 @@ def test_every_script_belongs_to_an_operation_and_every_operation_has_its_script
 
 
 def test_every_part_of_the_library_is_included_somewhere() -> None:
-    included = {one for name in NAMES for one in re.findall(r"^-- include: (\w+)$", header(name), re.M)}
+    included = {
+        one for name in NAMES for one in re.findall(r"^-- include: (\w+)$", header(name), re.M)
+    }
     assert included == {path.stem for path in (LUA / "lib").glob("*.lua")}
 
 

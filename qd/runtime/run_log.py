@@ -1,0 +1,81 @@
+"""The log lines about runs: one for each end, with the handler's traceback where there is one."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+from qd.observability.success_lines import success_lines
+from qd.policy.outcome import Action, Outcome
+from qd.runtime.run import Run
+
+_log = logging.getLogger("qd.task")
+
+
+class RunLog:
+    """Writes them; payloads are never in it. *call_soon* is the loop's."""
+
+    def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
+        self._lines = success_lines(call_soon)
+
+    def started(self, run: Run) -> None:
+        if _log.isEnabledFor(logging.DEBUG):
+            _log.debug("start", extra=_facts(run))
+
+    def cancelled(self, run: Run) -> None:
+        _log.info("cancelled", extra=_facts(run))
+
+    def ended(self, run: Run, decided: Outcome, error: BaseException | None) -> None:
+        took = time.time() - run.started_at if run.started_at else 0.0
+        if decided.action in (Action.DONE, Action.COMPLETE):
+            self._succeeded(run, took)
+        elif decided.action is Action.RETRY:
+            _retried(run, took, decided, error)
+        else:
+            _log.error(
+                "dead after %.3f s: %s",
+                took,
+                decided.error,
+                extra=_facts(run),
+                exc_info=error if _has_traceback(error) else None,
+            )
+
+    def _succeeded(self, run: Run, took: float) -> None:
+        if not _log.isEnabledFor(logging.INFO):
+            return
+        if self._lines is None:
+            _log.info("done in %.3f s", took, extra=_facts(run))
+            return
+        message = run.message
+        self._lines.done(message.type, message.id, run.queue, message.terms.retried + 1, took)
+
+
+def _retried(run: Run, took: float, decided: Outcome, error: BaseException | None) -> None:
+    level = logging.WARNING if decided.is_failure else logging.INFO
+    if _log.isEnabledFor(level):
+        _log.log(
+            level,
+            "%s after %.3f s, again in %.1f s: %s",
+            "failed" if decided.is_failure else "snoozed",
+            took,
+            decided.delay,
+            decided.error,
+            extra=_facts(run),
+            exc_info=error if decided.is_failure and _has_traceback(error) else None,
+        )
+
+
+def _facts(run: Run) -> dict[str, Any]:
+    return {
+        "task_id": run.message.id,
+        "task_type": run.message.type,
+        "queue": run.queue,
+        "attempt": run.message.terms.retried + 1,
+    }
+
+
+def _has_traceback(error: BaseException | None) -> bool:
+    # Errors of qd itself say all there is to say in one line.
+    return error is not None and type(error).__module__ != "qd.errors"
