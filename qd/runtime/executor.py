@@ -79,6 +79,7 @@ class Executor:
             self._loop,
             start=self._start,
             others=lambda: bool(self.running or self._waiting),
+            on_released=self._tell_free,
         )
         self._idle: deque[asyncio.Future[None]] = deque()
         self._runners: set[asyncio.Task[None]] = set()
@@ -241,8 +242,16 @@ class Executor:
         self._on_ended(run, data, error)
 
     def _leave(self, run: Run) -> None:
-        self.running.pop(run.key, None)
+        if run.context is not None:
+            self.running.pop(run.context, None)
         self._suspects.ended(run)
+        if not self.busy:
+            self._all_ended.set()
+        self._tell_free()
+
+    def _tell_free(self) -> None:
+        if self.free > 0:
+            self._on_free()
 
     def _find(self, task_type: str) -> CallNext:
         handler = self._router.find(task_type)

@@ -24,7 +24,8 @@ _ALONE = 10.0
 
 class Suspects:
     """
-    Decides for one process when a task starts. *start* starts one, *others* tells whether any runs.
+    Decides for one process when a task starts. *start* starts one, *others* tells whether any runs,
+    *on_released* hears when a suspect that goes on running lets others start again.
     """
 
     def __init__(
@@ -33,10 +34,12 @@ class Suspects:
         *,
         start: Callable[[Run], None],
         others: Callable[[], bool],
+        on_released: Callable[[], None],
     ) -> None:
         self._loop = loop
         self._start = start
         self._others = others
+        self._on_released = on_released
         self._suspects: deque[Run] = deque()
         self._held_up: list[Run] = []
         self._alone: Run | None = None
@@ -100,3 +103,4 @@ class Suspects:
         if self._alone is suspect:
             self._alone = None
             self._go_on()
+            self._on_released()
