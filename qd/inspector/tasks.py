@@ -134,7 +134,9 @@ class Tasks(BulkActions):
             if reason:
                 hint = HINT_ACTIVE if state is TaskState.ACTIVE else ""
                 raise WrongState(f'Task "{task_id}" in queue "{queue}" {reason}.', hint=hint)
-            verdict = self._link.execute(step(Container(queue, state, task.group), task))[0]
+            # A delayed task may name a group as well; the one it waits in is only an aggregating one's.
+            group = task.group if state is TaskState.AGGREGATING else ""
+            verdict = self._link.execute(step(Container(queue, state, group), task))[0]
             if verdict is Verdict.DONE:
                 return
             if verdict is Verdict.UNLISTED:

@@ -60,7 +60,7 @@ def test_a_queue_is_filled_taken_from_and_emptied_in_every_way(
     assert taken is not None
     assert [one.id for one in taken] == [f"t{n}" for n in range(7)]
     assert queue.take(7) == taken
-    one, two, three, four, five, six, seven = held(*(f"t{n}" for n in range(7)))
+    one, two, three, four, five = held(*(f"t{n}" for n in range(5)))
     assert link.execute(
         endings.extend(name, OWNER, [one], lease_until=UNTIL)
     ) == [Fate.OK]  # fmt: skip

@@ -119,9 +119,8 @@ def test_ghosts_are_dropped_and_not_revived(queue: Queue, raw: redis.Redis) -> N
     raw.delete(keys.task("mail", "not a hash"))
     raw.set(keys.task("mail", "not a hash"), "x")
     assert ids(queue.take(10)) == ["t1"]
-    assert raw.keys("asynq:{mail}:t:*") and {
-        one.decode().rpartition(":")[2] for one in raw.keys("asynq:{mail}:t:*")
-    } == {"t1", "not a hash"}
+    left = {one.decode().rpartition(":")[2] for one in raw.keys("asynq:{mail}:t:*")}
+    assert left == {"t1", "not a hash"}
     assert raw.exists(keys.pending("mail")) == 0
     assert raw.lrange(keys.active("mail"), 0, -1) == [b"t1"]
     assert raw.zrange(keys.lease("mail"), 0, -1) == [b"t1"]

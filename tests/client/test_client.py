@@ -150,7 +150,7 @@ async def test_an_id_in_use_is_refused_by_the_state_of_the_other(
 ) -> None:
     await enqueue("email:send", task_id="t1", process_in="1h")
     before = snapshot(raw)
-    with pytest.raises(TaskIdConflict, match="t1.*scheduled") as caught:
+    with pytest.raises(TaskIdConflict, match=r"t1.*scheduled") as caught:
         await enqueue("other", task_id="t1", unique="1h")
     assert (caught.value.holder, caught.value.state) == ("t1", "scheduled")
     assert snapshot(raw) == before

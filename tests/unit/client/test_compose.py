@@ -203,7 +203,11 @@ def test_a_payload_above_the_limit_is_refused_with_both_sizes() -> None:
     assert "payload_limit" in caught.value.hint
 
 
-@pytest.mark.parametrize("payload", [object(), {"a": object()}, {1: {2j}}, "\ud800"], ids=repr)
+@pytest.mark.parametrize(
+    "payload",
+    [object(), {"a": object()}, {1: {2j}}, "\ud800"],
+    ids=["object", "nested", "complex", "text"],
+)
 def test_a_payload_without_a_json_form_is_refused(payload: Any) -> None:
     with pytest.raises(PayloadError, match="email:send"):
         compose(payload)

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
 
+def shown(value: Any) -> str:
+    """A part of a test's name: the same in every process."""
+    return str(getattr(value, "__name__", value))
+
+
 def call(function: Any, payload: Any) -> Any:
     args, kwargs = bind(function, "email:send").arguments(*given(payload))
     return function(*args, **kwargs)
@@ -59,7 +64,7 @@ def call(function: Any, payload: Any) -> Any:
         (kinds.takes_anything, [1, {"a": None}], [1, {"a": None}]),
         (kinds.takes_list, [1, 2], [1, 2]),
     ],
-    ids=lambda value: getattr(value, "__name__", None),
+    ids=shown,
 )
 def test_every_way_to_ask_for_a_payload(function: Any, payload: Any, result: Any) -> None:
     assert call(function, payload) == result
@@ -113,7 +118,7 @@ def test_no_payload_is_an_object_without_fields(payload: bytes) -> None:
         (kinds.takes_list, {"a": 1}, ["array", "object"]),
         (kinds.takes_anything, b"{", ["payload"]),
     ],
-    ids=str,
+    ids=shown,
 )
 def test_a_payload_that_does_not_fit_names_task_field_and_type(
     function: Any, payload: Any, texts: list[str]
@@ -172,7 +177,7 @@ def test_a_call_becomes_a_payload() -> None:
         (kinds.takes_report, (1, 2), {}),
         (kinds.nothing, (1,), {}),
     ],
-    ids=str,
+    ids=shown,
 )
 def test_a_call_that_does_not_fit_is_refused_before_anything_is_sent(
     function: Any, args: Any, kwargs: Any

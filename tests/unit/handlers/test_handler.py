@@ -44,7 +44,17 @@ class WithMethod:
         (functools.partial(kinds.fields, name="x"), False),
         (doubled(kinds.fields), False),
     ],
-    ids=str,
+    ids=[
+        "function",
+        "coroutine function",
+        "object",
+        "object with coroutine",
+        "callable object",
+        "bound method",
+        "partial coroutine function",
+        "partial function",
+        "decorated function",
+    ],
 )
 def test_it_is_known_whether_a_call_gives_a_coroutine(target: Any, is_async: bool) -> None:
     assert make_handler("email:send", target).is_async is is_async
@@ -77,7 +87,7 @@ def test_a_decorated_function_keeps_its_signature() -> None:
         (None, "NoneType"),
         (kinds.Sender, "the class Sender, not an object of it"),
     ],
-    ids=str,
+    ids=["object", "text", "None", "class"],
 )
 def test_what_cannot_be_called_is_refused_when_it_is_registered(target: Any, text: str) -> None:
     with pytest.raises(UsageError, match=text) as caught:

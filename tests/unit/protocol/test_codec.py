@@ -204,7 +204,7 @@ def test_never_is_gos_zero_time_and_a_missing_moment() -> None:
 
 @pytest.mark.parametrize("field", [1, 3, 4, 7, 10, 14])
 def test_text_that_is_not_utf8_is_refused_as_go_refuses_it(field: int) -> None:
-    with pytest.raises(DecodeError, match="UTF-8|utf-8"):
+    with pytest.raises(DecodeError, match=r"UTF-8|utf-8"):
         codec.decode_task(bytes([field << 3 | 2, 2, 0xC3, 0x28]))
 
 

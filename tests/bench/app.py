@@ -1,0 +1,35 @@
+"""The application that the benchmarks run: handlers that do next to nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+
+import qd
+
+app = qd.App("bench")
+
+
+@app.task("noop")
+async def noop(x: int) -> None:
+    pass
+
+
+@app.task("plain")
+def plain(x: int) -> None:
+    pass
+
+
+@app.task("wait")
+async def wait(x: int) -> None:
+    await asyncio.sleep(0.01)
+
+
+@app.task("stamp")
+async def stamp(sent_ns: int) -> None:
+    """Append how long ago the task was enqueued, in nanoseconds."""
+    took = time.time_ns() - sent_ns
+    fd = os.open(os.environ["BENCH_STAMPS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(fd, b"%d\n" % took)
+    os.close(fd)
