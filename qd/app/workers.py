@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import logging
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -19,7 +19,7 @@ from qd.maintenance.process import Scheduler
 from qd.runtime.worker import Worker, WorkerOptions
 
 _HOOKS = 5.0
-"""Seconds that shutdown hooks and the end of the lifespan may take together."""
+"""Seconds that a shutdown hook, or the end of the lifespan, may take."""
 
 _log = logging.getLogger("qd.worker")
 
@@ -35,12 +35,12 @@ class RunningWorker:
     async def stop(self, within: float) -> None:
         """Stop the worker (see `Worker.stop`), then call the hooks, each bounded and on its own."""
         await self.worker.stop(within)
-        try:
-            async with asyncio.timeout(_HOOKS):
-                await _call_all(self._app.shutdown_hooks)
-                await self._stack.aclose()
-        except Exception:  # noqa: BLE001 - the user's hooks; the process ends all the same
-            _log.exception("a shutdown hook or the lifespan failed")
+        for hook in (*self._app.shutdown_hooks, self._stack.aclose):
+            try:
+                async with asyncio.timeout(_HOOKS):
+                    await _call(hook)
+            except Exception:  # noqa: BLE001 - the user's hooks; the process ends all the same
+                _log.exception("a shutdown hook or the lifespan failed")
 
 
 async def start_worker(
@@ -60,7 +60,8 @@ async def start_worker(
     try:
         if app.lifespan_hook is not None:
             state = await stack.enter_async_context(app.lifespan_hook()) or {}
-        await _call_all(app.startup_hooks)
+        for hook in app.startup_hooks:
+            await _call(hook)
         worker = Worker(
             endpoint,
             app.router,
@@ -116,8 +117,7 @@ def worker_options(app: App, state: Mapping[str, Any]) -> WorkerOptions:
     )
 
 
-async def _call_all(hooks: Iterable[Callable[[], Any]]) -> None:
-    for hook in hooks:
-        result = hook()
-        if inspect.isawaitable(result):
-            await result
+async def _call(hook: Callable[[], Any]) -> None:
+    result = hook()
+    if inspect.isawaitable(result):
+        await result

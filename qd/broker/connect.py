@@ -7,7 +7,6 @@ Redis configured, qd's own server is used (`embedded`); whoever opens it holds i
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -21,6 +20,9 @@ from qd.errors import BrokerUnavailable
 
 if TYPE_CHECKING:
     from qd.config.redis import RedisSettings
+
+
+_WHO_IS_MASTER = ("SENTINEL", "GET-MASTER-ADDR-BY-NAME")
 
 
 def endpoint_of(redis: RedisSettings, socket_path: Path | None = None) -> Endpoint:
@@ -158,64 +160,78 @@ def _without_ssl_flag(tls: Tls) -> dict[str, Any]:
     return {name: value for name, value in tls.as_kwargs().items() if name != "ssl"}
 
 
-def _sentinel_options(endpoint: Endpoint, retry: Any) -> dict[str, Any]:
-    # The library would ask a sentinel that is down ten times, for four seconds.
+def _sentinel_options(endpoint: Endpoint, node: tuple[str, int], retry: Any) -> dict[str, Any]:
+    # The library's own client asks a sentinel that is down ten times, for four seconds.
     return {
+        "host": node[0],
+        "port": node[1],
         "retry": retry,
         "socket_timeout": endpoint.connect_timeout,
         "socket_connect_timeout": endpoint.connect_timeout,
         "username": endpoint.sentinel_username or None,
         "password": endpoint.sentinel_password or None,
         "protocol": 2,
-        **(endpoint.tls.as_kwargs() if endpoint.tls else {}),
+        "driver_info": None,
+        **(_without_ssl_flag(endpoint.tls) if endpoint.tls else {}),
     }
 
 
 def _master(endpoint: Endpoint) -> tuple[str, int]:
-    from redis import sentinel as library
+    from redis import connection as library
+    from redis import exceptions
     from redis.backoff import NoBackoff
 
-    sentinel: Any = cast("Any", library.Sentinel)(
-        endpoint.nodes, sentinel_kwargs=_sentinel_options(endpoint, _retry(NoBackoff()))
-    )
-    try:
-        host, port = sentinel.discover_master(endpoint.master)
-    except library.MasterNotFoundError as error:
-        raise _no_master(endpoint) from error
-    finally:
-        for client in sentinel.sentinels:
-            client.close()
-    return str(host), int(port)
+    kind: Any = library.SSLConnection if endpoint.tls else library.Connection
+    errors: list[str] = []
+    for node in endpoint.nodes:
+        sentinel = kind(**_sentinel_options(endpoint, node, _retry(NoBackoff())))
+        try:
+            sentinel.connect()
+            sentinel.send_command(*_WHO_IS_MASTER, endpoint.master)
+            answer = sentinel.read_response()
+        except (exceptions.RedisError, OSError) as error:
+            errors.append(f"{node[0]}:{node[1]}: {error}")
+            continue
+        finally:
+            sentinel.disconnect()
+        if answer:
+            return answer[0].decode(), int(answer[1])
+    raise _no_master(endpoint, errors)
 
 
 async def _async_master(endpoint: Endpoint) -> tuple[str, int]:
-    from redis.asyncio import sentinel as library
+    from redis import exceptions
+    from redis.asyncio import connection as library
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
 
-    sentinel: Any = cast("Any", library.Sentinel)(
-        endpoint.nodes, sentinel_kwargs=_sentinel_options(endpoint, Retry(NoBackoff(), 0))
-    )
-    try:
-        host, port = await sentinel.discover_master(endpoint.master)
-    except library.MasterNotFoundError as error:
-        raise _no_master(endpoint) from error
-    finally:
-        for client in sentinel.sentinels:
-            await client.aclose()
-    return str(host), int(port)
+    kind: Any = library.SSLConnection if endpoint.tls else library.Connection
+    errors: list[str] = []
+    for node in endpoint.nodes:
+        sentinel = kind(**_sentinel_options(endpoint, node, Retry(NoBackoff(), 0)))
+        try:
+            await sentinel.connect()
+            await sentinel.send_command(*_WHO_IS_MASTER, endpoint.master)
+            answer = await sentinel.read_response()
+        except (exceptions.RedisError, OSError) as error:
+            errors.append(f"{node[0]}:{node[1]}: {error}")
+            continue
+        finally:
+            await sentinel.disconnect()
+        if answer:
+            return answer[0].decode(), int(answer[1])
+    raise _no_master(endpoint, errors)
 
 
-def _no_master(endpoint: Endpoint) -> BrokerUnavailable:
+def _no_master(endpoint: Endpoint, errors: list[str]) -> BrokerUnavailable:
+    if len(errors) == len(endpoint.nodes):
+        return BrokerUnavailable(
+            f"connect: no sentinel answers: {'; '.join(errors)}",
+            hint="Are the sentinels running and reachable? Check redis.addrs.",
+        )
     return BrokerUnavailable(
         f"connect: {endpoint} know no master named {endpoint.master!r}",
         hint="Check redis.sentinel.master, and that the sentinels agree on a master.",
-    )
-
-
-def _cluster_options(endpoint: Endpoint, timeout: float | None) -> dict[str, Any]:
-    return _options(endpoint, 2, timeout=timeout) | (
-        endpoint.tls.as_kwargs() if endpoint.tls else {}
     )
 
 
@@ -223,12 +239,23 @@ def _cluster_client(endpoint: Endpoint) -> Any:
     from redis import cluster, exceptions
     from redis.backoff import NoBackoff
 
-    options = _cluster_options(endpoint, endpoint.call_timeout)
+    first, *others = endpoint.nodes
+    options = _options(endpoint, 2, timeout=endpoint.call_timeout)
+    if endpoint.tls is None:
+        options |= {"host": first[0], "port": first[1]}
+    else:
+        from qd.broker.tls_pool import TlsPool
+
+        # Only with a URL does the library take a pool; no other part of it is used.
+        host = f"[{first[0]}]" if ":" in first[0] else first[0]
+        options |= {
+            "url": f"rediss://{host}:{first[1]}",
+            "connection_pool_class": TlsPool,
+            **_without_ssl_flag(endpoint.tls),
+        }
     try:
         return cast("Any", cluster.RedisCluster)(
-            startup_nodes=[
-                cast("Any", cluster.ClusterNode)(host, port) for host, port in endpoint.nodes
-            ],
+            startup_nodes=[cast("Any", cluster.ClusterNode)(host, port) for host, port in others],
             retry=_retry(NoBackoff()),
             **options,
         )
@@ -241,8 +268,9 @@ def _async_cluster_client(endpoint: Endpoint) -> Any:
     from redis.asyncio.retry import Retry
     from redis.backoff import NoBackoff
 
-    options = _cluster_options(endpoint, math.inf)
-    options["socket_timeout"] = None
+    options = _options(endpoint, 2, timeout=None)
+    if endpoint.tls is not None:
+        options |= endpoint.tls.as_kwargs()
     return cast("Any", cluster.RedisCluster)(
         startup_nodes=[
             cast("Any", cluster.ClusterNode)(host, port) for host, port in endpoint.nodes

@@ -36,12 +36,14 @@ def follow(node: RedisServer, master: RedisServer) -> bool:
 
 def handed_over(sentinel: SentinelServers, before: RedisServer) -> bool:
     """Whether another server is the master; asks for that as long as none is."""
+    if sentinel.master() is not before:
+        return True
     try:
         sentinel.sentinels[0].command("SENTINEL", "FAILOVER", sentinel.name)
     except redis.ResponseError as error:
         # Under way already, or right after another one.
         assert str(error).startswith(("INPROG", "NOGOODSLAVE"))  # noqa: PT017 - any other is news
-    return sentinel.master() is not before
+    return False
 
 
 def url(sentinel: SentinelServers, name: str) -> str:

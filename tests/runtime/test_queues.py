@@ -3,27 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 import time
-from typing import Any
-
-import redis
+from contextlib import closing
 
 from qd import Context
 from qd.broker.connect import open_link
 from qd.protocol import keys
 from qd.protocol.constants import HEARTBEAT
 from tests.runtime.lab import QUEUE, Lab, soon
+from tests.support.servers import RedisServer
 from tests.support.wait import aeventually
 
 
-def calls(raw: Any) -> int:
-    """How many commands the server has carried out, without those of the test's own client."""
-    stats = raw.info("commandstats")
-    return sum(
-        one["calls"]
-        for name, one in stats.items()
-        if not name.startswith(("cmdstat_info", "cmdstat_config"))
-    )
+class Monitor:
+    """Hears what clients send to a server; what scripts do inside of it is not counted."""
+
+    def __init__(self, server: RedisServer) -> None:
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.connect(str(server.socket_path))
+        self._socket.sendall(b"MONITOR\r\n")
+        assert self._socket.recv(5) == b"+OK\r\n"
+        self._socket.setblocking(False)
+
+    def lines(self) -> list[str]:
+        """What was sent since the last call."""
+        data = b""
+        with contextlib.suppress(BlockingIOError):
+            while part := self._socket.recv(65536):
+                data += part
+        lines = data.decode("utf-8", "replace").splitlines()
+        return [line for line in lines if " lua] " not in line]
+
+    def close(self) -> None:
+        self._socket.close()
 
 
 async def test_weights_share_the_slots_while_all_queues_have_tasks(lab: Lab) -> None:
@@ -67,9 +81,7 @@ async def test_strict_priority_empties_the_weightier_queue_first(lab: Lab) -> No
         order.append(ctx.queue)
         await asyncio.sleep(0)
 
-    lab.configure(
-        queues={"low": 1, "high": 6}, worker={"strict_priority": True, "concurrency": 4}
-    )
+    lab.configure(queues={"low": 1, "high": 6}, worker={"strict_priority": True, "concurrency": 4})
     for n in range(60):
         lab.store(f"t{n}", queue="low" if n % 2 else "high")
     await lab.start()
@@ -183,16 +195,17 @@ async def test_a_pause_is_heard_within_a_second_by_a_busy_worker(lab: Lab) -> No
 
 
 async def test_an_idle_worker_sends_less_than_two_commands_a_second(
-    lab: Lab, redis_url: str
+    lab: Lab, server: RedisServer
 ) -> None:
     lab.configure(queues={"a": 3, "b": 2, "c": 1})
     worker = await lab.start()
-    await aeventually(lambda: worker._fetcher.idle and lab.raw.exists(keys.SERVERS))
-    await asyncio.sleep(0.2)  # the last answers of the start
-    lab.raw.config_resetstat()
-    seconds = HEARTBEAT + 1.0
-    await asyncio.sleep(seconds)
-    assert 0 < calls(lab.raw) < 2 * seconds
+    await aeventually(lambda: worker._fetcher.idle and lab.raw.zcard(keys.SERVERS) == 1)
+    with closing(Monitor(server)) as monitor:
+        # From heartbeat to heartbeat, so that there is one in it.
+        await aeventually(monitor.lines, HEARTBEAT + 2)
+        await asyncio.sleep(HEARTBEAT)
+        sent = monitor.lines()
+    assert 0 < len(sent) < 2 * HEARTBEAT, sent
 
 
 async def test_a_worker_without_polling_shows_itself_and_takes_nothing(lab: Lab) -> None:
@@ -236,7 +249,7 @@ async def test_redis_without_tracking_is_polled(lab: Lab) -> None:
     async def work() -> None:
         started.set()
 
-    lab.configure(redis={"addrs": [lab.url], "username": "plain", "password": "pw"})
+    lab.configure(redis={"addrs": [lab.url.replace("unix://", "unix://plain:pw@")]})
     worker = await lab.start()
     await aeventually(lambda: worker._fetcher.idle)
     lab.store("t")
@@ -257,9 +270,7 @@ async def test_a_prefix_stands_before_every_queue_on_both_sides(lab: Lab) -> Non
     await aeventually(lambda: seen == [f"prod_{QUEUE}"])
 
 
-async def test_a_broken_queue_does_not_keep_the_others_from_being_served(
-    lab: Lab, raw: redis.Redis
-) -> None:
+async def test_a_broken_queue_does_not_keep_the_others_from_being_served(lab: Lab) -> None:
     seen: list[str] = []
 
     @lab.app.task("work")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -205,10 +206,8 @@ async def test_the_slot_of_a_handler_that_was_given_up_is_replaced(lab: Lab, kin
 
     async def awork() -> None:
         while not go.is_set():
-            try:
+            with contextlib.suppress(asyncio.CancelledError):
                 await go.wait()
-            except asyncio.CancelledError:
-                pass
 
     def work() -> None:
         thread_go.wait(FOREVER)

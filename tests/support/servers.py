@@ -232,8 +232,8 @@ class TlsServer(RedisServer):
     this takes a distribution's redis-server.
     """
 
-    def __init__(self, *args: str, binary: Path) -> None:
-        super().__init__(*args, tcp=True, binary=binary)
+    def __init__(self, *args: str, binary: Path, config: str | None = None) -> None:
+        super().__init__(*args, tcp=True, binary=binary, config=config)
         make_certificates(self.folder)
         self.ca = self.folder / "ca.crt"
         self.client_cert = self.folder / "client.crt"

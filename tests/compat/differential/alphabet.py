@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-IDS = [f"t{number}" for number in range(6)]
+IDS = [f"t{number}" for number in range(8)]
 GROUPS = ["g1", "g2"]
 _VERBS = [
     f"{verb}-all-{state}"
@@ -35,7 +35,7 @@ def _by() -> st.SearchStrategy[str]:
 
 _ids = st.sampled_from(IDS)
 _groups = st.sampled_from(GROUPS)
-_picks = st.integers(0, 5)
+_picks = st.integers(0, 7)
 
 _enqueue = _op(
     "enqueue",
@@ -43,8 +43,8 @@ _enqueue = _op(
     type=st.sampled_from(["a", "b"]),
     payload=st.sampled_from([None, "", "x"]),
     unique=st.sampled_from([None, None, 60, 3600]),
-    delay=st.sampled_from([None, None, 30, 600]),
-    group=st.sampled_from([None, None, *GROUPS]),
+    delay=st.sampled_from([None, None, None, 30, 600]),
+    group=st.sampled_from([None, None, None, *GROUPS]),
     max_retry=st.sampled_from([None, 0, 1]),
     retention=st.sampled_from([None, None, 50]),
     headers=_rarely({"a": "1", "b": ""}),
@@ -67,24 +67,30 @@ _stage = _op(
 )
 
 _WEIGHTED: list[tuple[int, _Op]] = [
-    (8, _enqueue),
-    (6, _op("dequeue", by=_by())),
-    (5, _end),
+    (12, _enqueue),
+    (10, _op("dequeue", by=_by())),
+    (8, _end),
     (1, _op("result", pick=_picks, result=st.just("done"))),
     (1, _op("extend", pick=_picks)),
-    (2, _op("forward")),
+    (3, _op("forward")),
     (1, _op("janitor")),
-    (2, _op("recover", by=_by())),
-    (2, _stage),
-    (1, _op("merge", pick=_picks, id=st.sampled_from(["m1", "m2"]))),
+    (3, _op("recover", by=_by())),
+    (3, _stage),
+    (2, _op("merge", pick=_picks, id=st.sampled_from(["m1", "m2"]))),
     (1, st.sampled_from([{"op": "pause"}, {"op": "unpause"}, {"op": "unpause"}])),
-    (4, st.sampled_from(["run", "archive", "delete"]).flatmap(lambda verb: _op(verb, id=_ids))),
-    (1, _op("update-payload", id=_ids, payload=st.just("new"))),
-    (3, _bulk),
-    (4, _age),
-    (1, _op("lose", id=_ids)),
+    (5, st.sampled_from(["run", "archive", "delete"]).flatmap(lambda verb: _op(verb, pick=_picks))),
+    (1, _op("update-payload", pick=_picks, payload=st.just("new"))),
+    (4, _bulk),
+    (5, _age),
+    (1, _op("lose", pick=_picks)),
 ]
+_STRATEGIES = [strategy for _, strategy in _WEIGHTED]
+_indexes = st.sampled_from([at for at, (weight, _) in enumerate(_WEIGHTED) for _ in range(weight)])
 
-operations: _Op = st.one_of([strategy for weight, strategy in _WEIGHTED for _ in range(weight)])
 
-sequences = st.lists(operations, min_size=10, max_size=60)
+@st.composite
+def _operations(draw: st.DrawFn) -> dict[str, Any]:
+    return draw(_STRATEGIES[draw(_indexes)])
+
+
+sequences = st.lists(_operations(), min_size=25, max_size=100)

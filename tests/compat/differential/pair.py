@@ -23,7 +23,7 @@ from tests.compat.asynq_program import Steps
 from tests.compat.differential.asynq_side import AsynqSide
 from tests.compat.differential.differences import Difference, differences
 from tests.compat.differential.qd_side import QdSide
-from tests.compat.differential.store import QUEUE, Store, View, content, listed
+from tests.compat.differential.store import PREFIX, QUEUE, Store, View, content, listed
 from tests.compat.differential.wanted import ANSWER, WANTED, Step
 from tests.support.servers import RedisServer
 
@@ -41,6 +41,8 @@ class Walk:
 
     def resolve(self, op: dict[str, Any], view: View) -> dict[str, Any] | None:
         """The operation with its names filled in; None if there is nothing it could be done to."""
+        if "pick" in op and op["op"] in ("run", "archive", "delete", "update-payload", "lose"):
+            op = _named(op, view)
         task = content(view, f"t:{op.get('id')}")
         match op["op"]:
             case "end" | "result" | "extend":
@@ -82,6 +84,15 @@ class Walk:
         self.held = {one: by for one, by in self.held.items() if one in active}
         staged = [key.rpartition(":")[2] for key in content(after, "aggregation_sets") or ()]
         self._sets = {one: group for one, group in self._sets.items() if one in staged}
+
+
+def _named(op: dict[str, Any], view: View) -> dict[str, Any]:
+    """One of the tasks there are; sometimes one that is not."""
+    prefix = PREFIX + "t:"
+    there = [key.removeprefix(prefix) for key in sorted(view) if key.startswith(prefix)]
+    names = [*there, "nobody"]
+    definite = {name: value for name, value in op.items() if name != "pick"}
+    return {**definite, "id": names[op["pick"] % len(names)]}
 
 
 class Pair:
