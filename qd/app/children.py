@@ -27,7 +27,7 @@ from qd.broker.async_link import AsyncLink
 from qd.broker.connect import open_async_link
 from qd.broker.endpoint import Endpoint
 from qd.config.model import Settings
-from qd.errors import AppLoadError, BrokerError, BrokerUnavailable, QdError
+from qd.errors import AppLoadError, BrokerError, BrokerUnavailable, ExitCode, QdError
 from qd.maintenance.orphans import hand_back
 from qd.observability import logs
 from qd.protocol.op import command
@@ -76,12 +76,16 @@ def _run(plan: Plan, link: Link, body: Body) -> int:
     try:
         app = plan.app or load_app(plan.app_reference)
     except AppLoadError as error:
-        link.boot_failed(str(error), error.exit_code)
+        what, *trace = str(error).splitlines()
+        if trace:
+            logging.getLogger(f"qd.{link.role}").error("%s", what, exc_info=error.__cause__)
+        link.boot_failed(what + (f" ({error.hint})" if error.hint else ""), error.exit_code)
         return error.exit_code
     app.configure(plan.settings)
     app.connection.use(plan.endpoint)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_with_orders(plan, app, link, body))
+    # Never closed: that would wait for handlers and threads that do not listen. The process ends.
+    runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
+    return runner.run(_with_orders(plan, app, link, body))
 
 
 async def _with_orders(plan: Plan, app: App, link: Link, body: Body) -> int:
@@ -98,6 +102,10 @@ async def _with_orders(plan: Plan, app: App, link: Link, body: Body) -> int:
     except QdError as error:
         link.boot_failed(f"{error}" + (f" ({error.hint})" if error.hint else ""), error.exit_code)
         return error.exit_code
+    except Exception:
+        # A startup hook or the lifespan of the user; that, too, may pass.
+        logging.getLogger(f"qd.{link.role}").exception("cannot start")
+        return ExitCode.FAILED
 
 
 class Orders:

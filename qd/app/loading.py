@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import sys
 import traceback
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 
@@ -24,12 +25,8 @@ def load_app(reference: str) -> App:
         AppLoadError: The module is missing or has no App (exit code 2), or it raised (exit code 1);
             then the message ends with the traceback of the user's own code.
     """
-    module_name, _, attribute = reference.partition(":")
-    if not module_name:
-        raise AppLoadError("no application named", hint="Use --app mypackage.tasks")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
+    module_name, attribute = _split(reference)
+    _make_current_folder_importable()
     module = _import(module_name)
     if attribute:
         found = getattr(module, attribute, None)
@@ -42,6 +39,56 @@ def load_app(reference: str) -> App:
             raise AppLoadError(f"{reference} is {type(found).__name__}, not a qd.App")
         return found
     return _only_app(module, module_name)
+
+
+def check_module_exists(reference: str) -> None:
+    """
+    Look for the module without importing anything, for the process that must not run user code.
+
+    Raises:
+        AppLoadError: There is none (exit code 2). Whether it has an App is not known then.
+    """
+    module_name, _ = _split(reference)
+    _make_current_folder_importable()
+    found = importlib.util.find_spec(module_name.partition(".")[0])
+    path = module_name.split(".")[1:]
+    while found is not None and path and _is_folder(found):
+        folders = list(found.submodule_search_locations or ())
+        found = PathFinder.find_spec(f"{found.name}.{path.pop(0)}", folders) if folders else None
+    if found is None:
+        raise _missing(module_name, f"No module named {module_name!r}")
+
+
+def _is_folder(found: ModuleSpec) -> bool:
+    """True if what is inside of a package can be known without its code, and without importing."""
+    # A namespace has no loader; one inside of another cannot be read before that is imported.
+    namespace = found.loader is None and "." not in found.name
+    return namespace or isinstance(found.loader, SourceFileLoader)
+
+
+def _split(reference: str) -> tuple[str, str]:
+    module_name, _, attribute = reference.partition(":")
+    if not module_name:
+        raise AppLoadError("no application named", hint="Use --app mypackage.tasks")
+    if not all(part.isidentifier() for part in module_name.split(".")):
+        raise AppLoadError(
+            f"{module_name!r} is no module name",
+            hint="Write it as an import statement does: mypackage.tasks, or mypackage.tasks:app.",
+        )
+    return module_name, attribute
+
+
+def _make_current_folder_importable() -> None:
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+
+
+def _missing(module_name: str, why: object) -> AppLoadError:
+    return AppLoadError(
+        f"there is no module {module_name!r} ({why})",
+        hint="Run from the folder that holds it, or install its package.",
+    )
 
 
 def _only_app(module: ModuleType, module_name: str) -> App:
@@ -64,25 +111,24 @@ def _import(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(error.name + ".")):
-            raise AppLoadError(
-                f"there is no module {name!r} ({error})",
-                hint="Run from the folder that holds it, or install its package.",
-            ) from error
+            raise _missing(name, error) from error
         raise _raised(name, error) from error
     except (Exception, SystemExit) as error:
         raise _raised(name, error) from error
 
 
 def _raised(name: str, error: BaseException) -> AppLoadError:
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [
-        frame
-        for frame in frames
-        if "importlib" not in frame.filename and Path(frame.filename).name != "loading.py"
-    ]
-    where = "".join(traceback.format_list(own)).rstrip()
+    trace = error.__traceback__
+    while trace is not None and _is_machinery(trace.tb_frame.f_code.co_filename):
+        trace = trace.tb_next
+    error.__traceback__ = trace
+    where = "".join(traceback.format_tb(trace)).rstrip()
     what = "".join(traceback.format_exception_only(error)).strip()
     return AppLoadError(
         f"importing {name} raised {what}\n{where}" if where else f"importing {name} raised {what}",
         exit_code=ExitCode.FAILED,
     )
+
+
+def _is_machinery(filename: str) -> bool:
+    return filename == __file__ or "importlib" in filename

@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from qd.app.connection import Connection
+from qd.app.loading import check_module_exists
 from qd.config.cpus import usable_cpus
 from qd.config.model import Settings
 from qd.errors import AppLoadError, ConfigError, UsageError
@@ -46,13 +47,15 @@ def run_worker(request: Request, announce: Callable[[str], None]) -> int:
 
     Raises:
         ConfigError, BrokerUnavailable: Nothing was started.
-        AppLoadError: With `preload`, the application could not be imported.
+        AppLoadError: There is no such module; with `preload`, it could not be imported.
     """
     settings = request.settings
     if not request.app_reference:
         raise UsageError(
             "no application named", hint="Use --app mypackage.tasks, or set `app:` in qd.yaml."
         )
+    # Here, where it is one line, and not once for each child.
+    check_module_exists(request.app_reference)
     logs.set_up(settings.log.level, settings.log.format, settings.log.file, role="supervisor")
     log = logging.getLogger("qd.supervisor")
     connection = Connection(settings, announce)

@@ -68,7 +68,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "role": self.role,
             "pid": record.process,
-            "event": record.getMessage(),
+            "event": record.getMessage().encode("utf-8", "backslashreplace").decode(),
             **_facts(record),
         }
         if record.exc_info and record.exc_info[1] is not None:
@@ -95,7 +95,8 @@ def own_traceback(error: BaseException, *, full: bool) -> str:
         while frames is not None and frames.tb_frame.f_code.co_filename.startswith(_OWN_FRAMES):
             frames = frames.tb_next
     lines = traceback.format_exception(type(error), error, frames or error.__traceback__)
-    return "".join(lines).rstrip()
+    # Half a surrogate pair in a message cannot be written as UTF-8.
+    return "".join(lines).rstrip().encode("utf-8", "backslashreplace").decode()
 
 
 def set_up(level: str, form: str, file: str, *, role: str, stream: TextIO | None = None) -> None:

@@ -11,6 +11,7 @@ import pytest
 import redis
 
 from qd.broker.server_binary import ServerBinary, find_server
+from qd.broker.tls_pool import TlsPool
 from qd.errors import BrokerUnavailable
 from tests.support.server_groups import ClusterServers, SentinelServers
 from tests.support.servers import PLAIN, RedisServer, TlsServer, free_port
@@ -109,7 +110,7 @@ def test_the_sentinels_put_the_replica_in_a_dead_masters_place(sentinel: Sentine
 def test_a_tls_server_is_trusted_through_its_own_authority_only(tls_server: TlsServer) -> None:
     own = {"ssl_ca_certs": str(tls_server.ca), "ssl_certfile": str(tls_server.client_cert)}
     own["ssl_keyfile"] = str(tls_server.client_key)
-    with redis.Redis.from_url(tls_server.tls_url, **own, **PLAIN) as client:
+    with redis.Redis.from_pool(TlsPool(port=tls_server.port, **own, **PLAIN)) as client:
         assert client.ping()
     with redis.Redis.from_url(tls_server.tls_url, **PLAIN) as stranger:
         assert not _answers(stranger)

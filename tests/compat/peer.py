@@ -124,7 +124,7 @@ class Peer:
         # JSON is YAML.
         config = self.folder / "qd.yaml"
         tree = {"log": {"format": "text"}, **self._settings(queues, settings)}
-        tree["worker"] = {"processes": 1, **tree.get("worker", {})}
+        tree["worker"] = {"processes": 1, **tree["worker"]}
         config.write_text(json.dumps(tree))
         command = (sys.executable, "-m", "qd", "worker", "--app", "tests.compat.apps.fleet")
         env = {"QD_COMPAT_FOLDER": str(self.folder)}
@@ -149,6 +149,7 @@ class Peer:
             # A task that is to be retried stays where a test can look at it.
             "retry": {"policy": "fixed", "initial": "1h"},
             **settings,
+            "worker": {"shutdown_timeout": "500ms", **settings.get("worker", {})},
         }
 
 
