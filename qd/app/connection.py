@@ -19,12 +19,20 @@ class Connection:
     """
     Knows the endpoint, and holds up qd's own server as long as it is open.
 
-    *announce* is told, once, that there is such a server and where.
+    *announce* is told, once, that there is such a server and where; without *say_joined* only if it
+    was started for this.
     """
 
-    def __init__(self, settings: Settings, announce: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        announce: Callable[[str], None] | None = None,
+        *,
+        say_joined: bool = True,
+    ) -> None:
         self._settings = settings
         self._announce = announce
+        self._say_joined = say_joined
         self._endpoint: Endpoint | None = None
         self._server: EmbeddedServer | None = None
 
@@ -45,7 +53,8 @@ class Connection:
 
                 self._server = acquire(Path(self._settings.redis.embedded_dir))
                 socket_path = self._server.socket_path
-                if self._announce is not None:
+                news = self._server.started or self._say_joined
+                if news and self._announce is not None:
                     verb = "started" if self._server.started else "using"
                     self._announce(
                         f"no Redis configured: {verb} qd's own server in "

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import pkgutil
 import sys
 import traceback
-from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 
@@ -53,15 +54,18 @@ def check_module_exists(reference: str) -> None:
     found = importlib.util.find_spec(module_name.partition(".")[0])
     path = module_name.split(".")[1:]
     while found is not None and path and _is_folder(found):
-        folders = list(found.submodule_search_locations or ())
-        found = PathFinder.find_spec(f"{found.name}.{path.pop(0)}", folders) if folders else None
+        folders = found.submodule_search_locations or ()
+        importers = [one for folder in folders if (one := pkgutil.get_importer(folder))]
+        name = f"{found.name}.{path.pop(0)}"
+        specs = [spec for one in importers if (spec := one.find_spec(name))]
+        found = next((spec for spec in specs if spec.loader), specs[0] if specs else None)
     if found is None:
         raise _missing(module_name, f"No module named {module_name!r}")
 
 
 def _is_folder(found: ModuleSpec) -> bool:
     """True if what is inside of a package can be known without its code, and without importing."""
-    # A namespace has no loader; one inside of another cannot be read before that is imported.
+    # A namespace has no loader; one inside of another may have parts elsewhere.
     namespace = found.loader is None and "." not in found.name
     return namespace or isinstance(found.loader, SourceFileLoader)
 

@@ -65,7 +65,7 @@ class Session:
         """Knows where Redis is; starts the private server if none is configured."""
         from qd.app.connection import Connection
 
-        connection = Connection(self.settings, self.out.say)
+        connection = Connection(self.settings, self.out.say, say_joined=False)
         self._closing.callback(connection.close)
         return connection
 
