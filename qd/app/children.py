@@ -76,10 +76,8 @@ def _run(plan: Plan, link: Link, body: Body) -> int:
     try:
         app = plan.app or load_app(plan.app_reference)
     except AppLoadError as error:
-        what, *trace = str(error).splitlines()
-        if trace:
-            logging.getLogger(f"qd.{link.role}").error("%s", what, exc_info=error.__cause__)
-        link.boot_failed(what + (f" ({error.hint})" if error.hint else ""), error.exit_code)
+        hint = f"\n({error.hint})" if error.hint else ""
+        link.boot_failed(f"{error}{hint}", error.exit_code)
         return error.exit_code
     app.configure(plan.settings)
     app.connection.use(plan.endpoint)

@@ -44,6 +44,9 @@ class TextFormatter(logging.Formatter):
             line = f"{_COLOURS[record.levelname]}{line}\x1b[0m"
         if record.exc_info and record.exc_info[1] is not None:
             line += "\n" + own_traceback(record.exc_info[1], full=self._is_debug())
+        details = getattr(record, "details", "")
+        if details:
+            line += "\n" + "\n".join(map(one_line, details.splitlines()))
         return line
 
     @staticmethod
@@ -73,6 +76,8 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info and record.exc_info[1] is not None:
             line["traceback"] = own_traceback(record.exc_info[1], full=False)
+        elif getattr(record, "details", ""):
+            line["details"] = record.__dict__["details"]
         return jsoncodec.dumps(line).decode()
 
 

@@ -33,6 +33,7 @@ class Family:
         self._quiet = False
         self._reopened_at: float | None = None
         self.records: dict[Slot, Record] = {}
+        self._last_failure = ""
         self.orphans = Orphans()
 
     def __len__(self) -> int:
@@ -133,9 +134,17 @@ class Family:
                     if self._reopened_at is not None and state.started_at <= self._reopened_at:
                         child.signal(signal.SIGUSR1)
                 case ReportKind.BOOT_FAILED:
-                    self._log.error("%s (pid %d): %s", state.slot, state.pid, report.message)
+                    self._tell_failure(child, report.message)
                 case ReportKind.RECYCLE:
                     self._log.info("%s (pid %d) asks to be replaced", state.slot, state.pid)
+
+    def _tell_failure(self, child: Child, message: str) -> None:
+        # All children run the same code and fail alike: said in full once, not by each of them.
+        first_line, _, details = message.partition("\n")
+        details = "" if message == self._last_failure else details
+        self._last_failure = message
+        slot, pid = child.state.slot, child.state.pid
+        self._log.error("%s (pid %d): %s", slot, pid, first_line, extra={"details": details})
 
     def _bury(self, child: Child, ending: Ending, now: float, limits: Limits) -> None:
         dead = child.state

@@ -220,7 +220,8 @@ def _verdict(
         # Once others work, one child that cannot start is a reason to wait, not to stop them.
         first_start = not any(r.ever_ready for s, r in records.items() if s.role is slot.role)
         if record.fatal is not None and (first_start or not working):
-            return Stop(record.fatal[0], f"{slot} cannot start: {record.fatal[1]}")
+            first_line = record.fatal[1].partition("\n")[0]
+            return Stop(record.fatal[0], f"{slot} cannot start: {first_line}")
 
     histories = [records.get(slot, Record()) for slot in essential]
     if not working and all(h.boot_failures >= limits.crash_loop for h in histories):

@@ -45,6 +45,8 @@ class Walk:
             op = _named(op, view)
         task = content(view, f"t:{op.get('id')}")
         match op["op"]:
+            case "nothing":
+                return None
             case "end" | "result" | "extend":
                 return self._of_held(op, view)
             case "merge":
@@ -134,7 +136,7 @@ class Pair:
             answer, theirs = _carry_out(op, stores, asynq, foreign, qd)
             left, right = stores[0].view(), stores[1].view()
             record.append({"op": op, "answer": answer, "changes": changes(before, left)})
-            step = Step(op, before, left, right, answer, dict(walk.held))
+            step = Step(op, before, left, right, (answer, theirs), dict(walk.held))
             found = differences(left, right)
             if answer != theirs:
                 found.append(Difference(ANSWER, ":value", answer, theirs))

@@ -29,8 +29,8 @@ class Step:
     before: View
     asynq: View
     qd: View
-    answer: Any
-    """asynq's."""
+    answers: tuple[Any, Any]
+    """asynq's and qd's."""
     held: dict[str, str]
     """Who held which task before: "qd" or "go"."""
 
@@ -100,7 +100,7 @@ def _group_of_scheduled(step: Step, found: Difference) -> bool:
 def _lock_of_conflict(step: Step, found: Difference) -> bool:
     return (
         step.name == "enqueue"
-        and step.answer == "conflict"
+        and step.answers[0] == "conflict"
         and _only_in_asynq_is_lock_of(found, {step.op["id"]})
     )
 
@@ -145,7 +145,7 @@ def _trimmed(step: Step, found: Difference) -> bool:
 
 
 def _idle_trim(step: Step, found: Difference) -> bool:
-    is_idle = step.name.startswith("archive-all-") and step.answer == 0
+    is_idle = step.name.startswith("archive-all-") and step.answers[1] == 0
     return is_idle and found.name == "archived" and found.asynq is None and found.part in step.old()
 
 
@@ -156,8 +156,12 @@ def _recovered(step: Step, found: Difference) -> bool:
     own = {one for one in step.own() if leases.get(one, 1) <= 0}
     if found.task in own:
         return step.state(found.task) in ("pending", "archived")
-    # asynq counts the failures; qd only a task that has outlived too many workers.
-    return bool(own) and found.name.startswith(("processed", "failed"))
+    if not own:
+        return False
+    # asynq counts the failures, qd only a task that has outlived too many workers. asynq trims its
+    # archive when it archives one of them.
+    trimmed = found.asynq is None and found.task in step.old()
+    return trimmed or found.name.startswith(("processed", "failed"))
 
 
 def _unique_key_of_grouped(step: Step, found: Difference) -> bool:

@@ -129,9 +129,3 @@ def die(ctx: qd.Context) -> None:
 async def segfault(ctx: qd.Context) -> None:
     note("start", ctx)
     ctypes.string_at(0)
-
-
-@app.schedule("@every 1s", name="tick")
-def tick() -> None:
-    with JOURNAL.with_name("ticks").open("a") as ticks:
-        ticks.write(f"{os.getpid()}\n")
