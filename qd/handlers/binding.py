@@ -179,8 +179,9 @@ def _bind_fields(
     names = tuple(one.name for one in named)
     extra = len(named) != len(own)
     decode = _decoder(
-        # Named as the task, so that the library's message names it.
-        msgspec.defstruct(_identifier(name), fields, kw_only=True, forbid_unknown_fields=not extra),
+        # Named as the task, so that the library's message names it. Fields it does not know are
+        # left alone: a producer that is rolled out first may send more than this worker asks for.
+        msgspec.defstruct(_identifier(name), fields, kw_only=True),
         name,
     )
 

@@ -92,7 +92,7 @@ def _group_of_scheduled(step: Step, found: Difference) -> bool:
         and found.name == f"t:{step.op['id']}"
         and found.part == "group"
         and found.asynq is None
-        and found.qd == step.op["group"]
+        and found.qd == step.op.get("group")
         and step.state(found.task) == "scheduled"
     )
 

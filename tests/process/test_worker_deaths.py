@@ -1,0 +1,187 @@
+"""Processes die, in every way there is: no task is lost, none is charged, the daemon lives."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+from qd.protocol import keys
+from tests.process.daemon import JOBS, QUEUE, Daemon, workers_of
+from tests.support.procs import Proc, wait_until_gone
+from tests.support.wait import eventually
+
+pytestmark = pytest.mark.process
+
+
+def still_works(daemon: Daemon, proc: Proc) -> None:
+    """Other tasks run, and after a while everything that was wanted is there."""
+    ids = [daemon.enqueue("fine") for _ in range(10)]
+    for task_id in ids:
+        assert daemon.settled(task_id) == ""
+    eventually(lambda: len(workers_of(proc)) == 3, 15)
+
+
+@pytest.mark.parametrize("task_type", ["exit", "exit:async"])
+def test_a_handler_that_calls_sys_exit_is_retried_in_a_living_process(
+    daemon: Daemon, task_type: str
+) -> None:
+    proc = daemon.start()
+    before = workers_of(proc)
+    task_id = daemon.enqueue(task_type)
+    assert daemon.settled(task_id) == "retry"
+    assert daemon.error(task_id) == "RuntimeError: handler raised SystemExit(3)"
+    still_works(daemon, proc)
+    assert workers_of(proc) == before
+
+
+@pytest.mark.parametrize("task_type", ["die", "segfault", "exit:subtask"])
+def test_a_task_that_kills_its_process_twice_is_archived_as_poison(
+    daemon: Daemon, task_type: str
+) -> None:
+    proc = daemon.start()
+    task_id = daemon.enqueue(task_type)
+    others = [daemon.enqueue("slow", {"seconds": 0.2}) for _ in range(10)]
+    assert daemon.settled(task_id) == "archived"
+    assert len(daemon.events("start", task_id)) == 2
+    assert daemon.retried(task_id) == 0
+    for other in others:
+        assert daemon.settled(other) == "", "nobody else is blamed"
+    # On its record stands how the process died.
+    cause = daemon.raw.hget(keys.task(QUEUE, task_id), "qd_cause").decode()
+    assert cause == {
+        "die": "exit code 9",
+        "exit:subtask": "exit code 3",
+    }.get(task_type, cause)
+    assert task_type != "segfault" or "SIGSEGV" in cause
+    still_works(daemon, proc)
+
+
+def test_a_handler_that_blocks_the_loop_for_ever_is_ended_by_the_watchdog(daemon: Daemon) -> None:
+    daemon.worker(watchdog="1s")
+    proc = daemon.start()
+    task_id = daemon.enqueue("blocks")
+    daemon.wait_for("start", task_id)
+    assert daemon.settled(daemon.enqueue("fine")) == "", "the other process goes on meanwhile"
+    assert daemon.settled(task_id) == "archived"
+    assert len(daemon.events("start", task_id)) == 2
+    assert "in blocks" in proc.err.text(), "the stack shows where it hung"
+    still_works(daemon, proc)
+
+
+def test_a_thread_that_spins_is_interrupted_at_its_time_limit(daemon: Daemon) -> None:
+    proc = daemon.start()
+    before = workers_of(proc)
+    task_id = daemon.enqueue("spins", timeout=1)
+    assert daemon.settled(task_id) == "retry"
+    assert daemon.error(task_id) == "context deadline exceeded"
+    still_works(daemon, proc)
+    assert workers_of(proc) == before
+
+
+@pytest.mark.parametrize("task_type", ["stuck", "deaf", "elsewhere"])
+def test_a_handler_that_cannot_be_stopped_has_its_process_replaced(
+    daemon: Daemon, task_type: str
+) -> None:
+    daemon.worker(hard_grace="200ms", processes=1)
+    proc = daemon.start()
+    before = workers_of(proc)
+    task_id = daemon.enqueue(task_type, timeout=1)
+    pid = daemon.wait_for("start", task_id).pid
+    assert daemon.settled(task_id) == "retry"
+    assert daemon.error(task_id) == "context deadline exceeded"
+    if task_type == "elsewhere":  # the handler itself has listened; its thread is left alone
+        assert workers_of(proc) == before
+        return
+    wait_until_gone(pid, 5)
+    assert daemon.settled(daemon.enqueue("fine")) == ""
+    assert not proc.err.all("killed by")
+    assert daemon.raw.hget(keys.task(QUEUE, task_id), "qd_deaths") is None
+
+
+def test_a_killed_worker_s_task_runs_again_within_a_second_and_is_not_charged(
+    daemon: Daemon,
+) -> None:
+    proc = daemon.start()
+    task_id = daemon.enqueue("hold")
+    first = daemon.wait_for("start", task_id)
+    os.kill(first.pid, signal.SIGKILL)
+    killed_at = time.monotonic()
+    second = daemon.wait_for("start", task_id, count=2)
+    # A lease would have kept it for 15 s.
+    assert time.monotonic() - killed_at < 2
+    assert second.pid != first.pid
+    assert second.attempt == 1
+    daemon.let_go()
+    assert daemon.settled(task_id) == ""
+    assert [one.pid for one in daemon.events("end", task_id)] == [second.pid]
+    still_works(daemon, proc)
+
+
+def test_a_killed_worker_s_task_runs_again_without_a_scheduler_too(daemon: Daemon) -> None:
+    daemon.start("--no-scheduler")
+    task_id = daemon.enqueue("hold")
+    first = daemon.wait_for("start", task_id)
+    os.kill(first.pid, signal.SIGKILL)
+    daemon.let_go()
+    assert daemon.wait_for("end", task_id).pid != first.pid
+
+
+def test_a_killed_scheduler_is_replaced_and_takes_no_task_with_it(daemon: Daemon) -> None:
+    proc = daemon.start()
+    pid = int(eventually(lambda: proc.err.all(r"scheduler \(pid \d+\) is ready"))[0].split()[4][:-1])
+    task_id = daemon.enqueue("hold")
+    daemon.wait_for("start", task_id)
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: len(proc.err.all(r"scheduler \(pid \d+\) is ready")) == 2, 10)
+    daemon.let_go()
+    assert daemon.settled(task_id) == ""
+    assert len(daemon.events("start", task_id)) == 1
+
+
+def test_a_killed_supervisor_s_children_put_back_and_end(daemon: Daemon) -> None:
+    proc = daemon.start()
+    ids = [daemon.enqueue("hold") for _ in range(4)]
+    for task_id in ids:
+        daemon.wait_for("start", task_id)
+    below = workers_of(proc)
+    proc.signal(signal.SIGKILL)
+    for pid in below:
+        wait_until_gone(pid, 10)
+    assert [daemon.state(task_id) for task_id in ids] == ["pending"] * 4
+    assert daemon.nothing_held()
+    daemon.let_go()
+    again = daemon.command("worker", "--app", JOBS, "--burst")
+    assert again.wait(20) == 0
+    assert [daemon.state(task_id) for task_id in ids] == [""] * 4
+    assert [daemon.raw.hget(keys.task(QUEUE, one), "qd_deaths") for one in ids] == [None] * 4
+
+
+def test_a_worker_frozen_longer_than_the_watchdog_is_replaced(daemon: Daemon) -> None:
+    daemon.worker(watchdog="1s")
+    daemon.start()
+    task_id = daemon.enqueue("hold")
+    first = daemon.wait_for("start", task_id)
+    os.kill(first.pid, signal.SIGSTOP)
+    second = daemon.wait_for("start", task_id, count=2)
+    assert second.pid != first.pid
+    daemon.let_go()
+    assert daemon.settled(task_id) == ""
+    assert len(daemon.events("end", task_id)) == 1
+
+
+def test_redis_restarted_under_load_loses_no_task_that_it_kept(daemon: Daemon) -> None:
+    """Stopped, and back with its data: everything runs, the workers stay the same."""
+    proc = daemon.start()
+    before = workers_of(proc)
+    ids = [daemon.enqueue("slow", {"seconds": 0.05}) for _ in range(300)]
+    daemon.wait_for("end", count=20)
+    daemon.server.pause()
+    time.sleep(0.3)
+    daemon.server.resume()
+    for task_id in ids:
+        assert daemon.settled(task_id, 30) == ""
+    assert sorted(one.id for one in daemon.events("end")) == sorted(ids)
+    assert workers_of(proc) == before
