@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from qd.errors import TaskIdConflict as TaskIdConflict
     from qd.handlers.context import Context as Context
     from qd.handlers.task import Task as Task
+    from qd.policy.retry import RetryKind as RetryKind
+    from qd.policy.retry import RetryPolicy as RetryPolicy
 
 _HOMES = {
     "App": "qd.app.app",
@@ -42,6 +44,8 @@ _HOMES = {
     "TaskInfo": "qd.client.info",
     "Context": "qd.handlers.context",
     "Task": "qd.handlers.task",
+    "RetryKind": "qd.policy.retry",
+    "RetryPolicy": "qd.policy.retry",
     "Lock": "qd.app.lock",
     "lock": "qd.app.lock",
     "QdError": "qd.errors",

@@ -25,6 +25,7 @@ from qd.policy.retry import RetryPolicy
 
 if TYPE_CHECKING:
     from qd.app.embedded import EmbeddedWorker
+    from qd.broker.link import Link
     from qd.client.builder import TaskBuilder
     from qd.client.client import Client
     from qd.inspector.inspector import Inspector
@@ -64,6 +65,8 @@ class App:
         self._settings: Settings | None = None
         self._connection: Connection | None = None
         self._client: Client | None = None
+        self._inspector: Inspector | None = None
+        self._inspector_link: Link | None = None
         self._embedded: EmbeddedWorker | None = None
         _apps.add(self)
 
@@ -291,11 +294,14 @@ class App:
         return TaskBuilder(self.client, task_type)
 
     def inspector(self) -> Inspector:
-        """Return the operator's view of the queues."""
-        from qd.broker.connect import open_link
-        from qd.inspector.inspector import Inspector
+        """Return the operator's view of the queues; made on first use, closed with the app."""
+        if self._inspector is None:
+            from qd.broker.connect import open_link
+            from qd.inspector.inspector import Inspector
 
-        return Inspector(open_link(self.connection.endpoint))
+            self._inspector_link = open_link(self.connection.endpoint)
+            self._inspector = Inspector(self._inspector_link)
+        return self._inspector
 
     def stats(self) -> Any:
         """Return totals over all queues and facts about the server."""
@@ -320,7 +326,10 @@ class App:
             embedded.stop()
 
     def close(self) -> None:
-        """Close the client's connections, and let go of qd's own server."""
+        """Close the connections of client and inspector, and let go of qd's own server."""
+        if self._inspector_link is not None:
+            self._inspector_link.close()
+            self._inspector = self._inspector_link = None
         if self._client is not None:
             self._client.close()
             self._client = None

@@ -21,6 +21,7 @@ import uvloop
 
 from qd.app.app import App
 from qd.app.loading import load_app
+from qd.app.looping import run_to_the_end
 from qd.app.recycling import Recycling
 from qd.app.workers import RunningWorker, prefixed_queues, start_scheduler, start_worker
 from qd.broker.async_link import AsyncLink
@@ -82,8 +83,9 @@ def _run(plan: Plan, link: Link, body: Body) -> int:
     app.configure(plan.settings)
     app.connection.use(plan.endpoint)
     # Never closed: that would wait for handlers and threads that do not listen. The process ends.
-    runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
-    return runner.run(_with_orders(plan, app, link, body))
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    return run_to_the_end(loop, _with_orders(plan, app, link, body))
 
 
 async def _with_orders(plan: Plan, app: App, link: Link, body: Body) -> int:

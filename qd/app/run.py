@@ -6,7 +6,7 @@ import gc
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -140,4 +140,5 @@ def _reload(request: Request, connection: Connection) -> Reloaded | None:
         raise ConfigError(
             ["redis: the server cannot be changed by a reload"], hint="Restart the service."
         )
-    return _generation(request, settings, connection)
+    check_module_exists(settings.app)
+    return _generation(replace(request, app_reference=settings.app), settings, connection)

@@ -1,3 +1,6 @@
-ROWS={}
-REASONS={}
-def proven(good, bad): return set()
+ROWS = {}
+REASONS = {}
+
+
+def proven(good, bad):
+    return set()

@@ -250,9 +250,7 @@ def test_a_payload_that_go_changes_is_what_qd_handles(steps: Steps, peer: Peer) 
     assert (seen["payload_b64"], seen["headers"]) == ("/25ldw==", {"k": "v"})
 
 
-def test_a_queue_that_asynq_removes_comes_back_with_qds_next_task(
-    asynq: Asynq, peer: Peer
-) -> None:
+def test_a_queue_that_asynq_removes_comes_back_with_qds_next_task(asynq: Asynq, peer: Peer) -> None:
     """Go's clients announce a queue once per process; qd does it with every task."""
     peer.client.enqueue("t", queue="low", task_id="t1")
     asynq.cli("queue", "rm", "low", "--force")

@@ -1,4 +1,4 @@
-"""The application of `qd worker` in the compatibility suites; QD_COMPAT_FOLDER has its files."""
+"""The application of `qd worker` in the compatibility suites; COMPAT_FOLDER has its files."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ import qd
 from tests.compat.apps.behaviours import install
 
 app = qd.App("fleet")
-install(app, Path(os.environ["QD_COMPAT_FOLDER"]))
+install(app, Path(os.environ["COMPAT_FOLDER"]))

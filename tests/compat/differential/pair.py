@@ -213,7 +213,5 @@ def pair() -> Iterator[Pair]:
     with contextlib.ExitStack() as stack:
         servers = (stack.enter_context(RedisServer()), stack.enter_context(RedisServer()))
         one, other = (stack.enter_context(Asynq(server.url).steps()) for server in servers)
-        link = stack.enter_context(
-            contextlib.closing(open_link(parse_addresses([servers[1].url])))
-        )
+        link = stack.enter_context(contextlib.closing(open_link(parse_addresses([servers[1].url]))))
         yield stack.enter_context(contextlib.closing(Pair(servers, (one, other), link)))

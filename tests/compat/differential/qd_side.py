@@ -36,9 +36,7 @@ _OUTCOMES = {
     "again": Outcome(Action.RETRY, "failed", RETRY_DELAY, is_failure=False),
     "archive": Outcome(Action.ARCHIVE, "failed"),
 }
-_RULES = RetryRules(
-    RetrySettings(policy="fixed", initial=RETRY_DELAY), {}, Router(), random.random
-)
+_RULES = RetryRules(RetrySettings(policy="fixed", initial=RETRY_DELAY), {}, Router(), random.random)
 
 
 class QdSide:
@@ -98,9 +96,7 @@ class QdSide:
     def _dequeue(self, op: dict[str, Any]) -> str | None:
         self._nonce += 1
         until = self._now + constants.LEASE
-        step = tasks.dequeue(
-            QUEUE, count=1, owner=OWNER, nonce=str(self._nonce), lease_until=until
-        )
+        step = tasks.dequeue(QUEUE, count=1, owner=OWNER, nonce=str(self._nonce), lease_until=until)
         taken = self._link.execute(step)
         if not taken:
             return None
@@ -116,9 +112,7 @@ class QdSide:
             retention = run.message.terms.retention
             outcome = succeeded(retention) if op["how"] == "ok" else _OUTCOMES[op["how"]]
             ending = _ending(run, outcome, None, self._now)
-            step = _OPERATIONS[outcome.action](
-                QUEUE, OWNER, [ending], day=self._day, now=self._now
-            )
+            step = _OPERATIONS[outcome.action](QUEUE, OWNER, [ending], day=self._day, now=self._now)
         return _fate(self._link.execute(step)[0])
 
     def _result(self, op: dict[str, Any]) -> str:
