@@ -134,8 +134,8 @@ def test_asynqs_dashboard_draws_qds_queues(steps: Steps, peer: Peer, server: Red
 
         try:
             eventually(lambda: shows(b"default"), PATIENCE)
-            os.write(screen, b"\r")
-            eventually(lambda: shows(b"Queue Summary", b"aggregating"), PATIENCE)
+            os.write(screen, b"j\r")
+            eventually(lambda: shows(b"Queue Summary", b"Aggregating:1"), PATIENCE)
             os.write(screen, b"\x03")
             assert dash.wait(PATIENCE) == 0
         finally:

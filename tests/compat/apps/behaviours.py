@@ -94,11 +94,20 @@ BEHAVIOURS = (
 
 
 def install(app: qd.App, folder: Path) -> None:
-    """Register all behaviours as handlers of *app*."""
+    """Register all behaviours as handlers of *app*, and what merges groups."""
     handlers = Handlers(folder)
     for name in BEHAVIOURS:
         app.register_handler(name, handlers)
     app.is_failure(lambda error: not isinstance(error, NotCounted))
+
+    @app.aggregator("stuck")
+    async def never(group: str, tasks: list[qd.Task]) -> None:
+        await asyncio.Event().wait()
+
+    @app.aggregator("*")
+    def join(group: str, tasks: list[qd.Task]) -> tuple[str, bytes]:
+        """As asynqctl joins them."""
+        return "ok:merged", b"\n".join(task.payload for task in tasks)
 
 
 def seen_by(ctx: qd.Context, task: qd.Task) -> dict[str, Any]:

@@ -119,12 +119,8 @@ class Pair:
             Unexplained: With the sequence up to there, ready to be made a case of its own.
         """
         now = int(time.time())
-        stores = tuple(Store(client, now) for client in self._clients)
-        for client in self._clients:
-            client.flushall()
-            client.sadd("asynq:queues", QUEUE)
-        asynq, foreign = (AsynqSide(session, now) for session in self._sessions)
-        qd = QdSide(self._link, now)
+        asynq, qd, stores = self.open(now)
+        foreign = AsynqSide(self._sessions[1], now)
         walk = Walk()
         before = stores[1].view()
         record: list[dict[str, Any]] = []
@@ -150,6 +146,14 @@ class Pair:
             before = right
         return record
 
+    def open(self, now: int) -> tuple[AsynqSide, QdSide, tuple[Store, Store]]:
+        """Empty both databases and return the sides and what they work on, at that present."""
+        for client in self._clients:
+            client.flushall()
+            client.sadd("asynq:queues", QUEUE)
+        one, other = (Store(client, now) for client in self._clients)
+        return AsynqSide(self._sessions[0], now), QdSide(self._link, now), (one, other)
+
     def close(self) -> None:
         for client in self._clients:
             client.close()
@@ -157,7 +161,7 @@ class Pair:
 
 def _carry_out(
     op: dict[str, Any],
-    stores: tuple[Store, ...],
+    stores: tuple[Store, Store],
     asynq: AsynqSide,
     foreign: AsynqSide,
     qd: QdSide,

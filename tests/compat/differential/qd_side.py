@@ -11,7 +11,7 @@ from typing import Any
 from qd.broker.link import Link
 from qd.client.compose import Composer
 from qd.config.tasks import RetrySettings
-from qd.errors import QdError, QueueNotFound, TaskNotFound, WrongState
+from qd.errors import BrokerRefused, QdError, QueueNotFound, TaskNotFound, WrongState
 from qd.handlers.options import NO_OPTIONS, TaskOptions
 from qd.handlers.retries import RetryRules
 from qd.handlers.routing import Router
@@ -29,8 +29,6 @@ from qd.runtime.run import Run
 from tests.compat.differential.asynq_side import RETRY_DELAY
 from tests.compat.differential.store import QUEUE
 
-OWNER = "worker-1"
-
 _OUTCOMES = {
     "retry": Outcome(Action.RETRY, "failed", RETRY_DELAY),
     "again": Outcome(Action.RETRY, "failed", RETRY_DELAY, is_failure=False),
@@ -42,9 +40,10 @@ _RULES = RetryRules(RetrySettings(policy="fixed", initial=RETRY_DELAY), {}, Rout
 class QdSide:
     """qd on one database. `now` is the present, in Unix seconds, and stands still."""
 
-    def __init__(self, link: Link, now: int) -> None:
+    def __init__(self, link: Link, now: int, owner: str = "worker-1") -> None:
         self._link = link
         self._now = now
+        self._owner = owner
         self._day = dt.datetime.fromtimestamp(now, dt.UTC).date().isoformat()
         self._composer = Composer(NO_OPTIONS, queue_prefix="", payload_limit=1 << 20)
         self._inspector = Inspector(link, clock=lambda: float(now))
@@ -57,8 +56,12 @@ class QdSide:
             return getattr(self, "_" + op["op"].replace("-", "_"), self._inspect)(op)
         except (TaskNotFound, QueueNotFound):
             return "not-found"
-        except WrongState:
+        except (WrongState, BrokerRefused):
             return "refused"
+
+    def second_worker(self) -> QdSide:
+        """Another worker on the same database."""
+        return QdSide(self._link, self._now, "worker-2")
 
     def age(self, seconds: int) -> None:
         """The worker knows its leases by the numbers it wrote, and those have become smaller."""
@@ -96,7 +99,7 @@ class QdSide:
     def _dequeue(self, op: dict[str, Any]) -> str | None:
         self._nonce += 1
         until = self._now + constants.LEASE
-        step = tasks.dequeue(QUEUE, count=1, owner=OWNER, nonce=str(self._nonce), lease_until=until)
+        step = tasks.dequeue(QUEUE, count=1, owner=self._owner, nonce=str(self._nonce), lease_until=until)
         taken = self._link.execute(step)
         if not taken:
             return None
@@ -107,22 +110,22 @@ class QdSide:
     def _end(self, op: dict[str, Any]) -> str:
         run = self._runs.pop(op["id"])
         if op["how"] == "requeue":
-            step = endings.requeue(QUEUE, OWNER, [run.held], now_ns=self._now_ns)
+            step = endings.requeue(QUEUE, self._owner, [run.held], now_ns=self._now_ns)
         else:
             retention = run.message.terms.retention
             outcome = succeeded(retention) if op["how"] == "ok" else _OUTCOMES[op["how"]]
             ending = _ending(run, outcome, None, self._now)
-            step = _OPERATIONS[outcome.action](QUEUE, OWNER, [ending], day=self._day, now=self._now)
+            step = _OPERATIONS[outcome.action](QUEUE, self._owner, [ending], day=self._day, now=self._now)
         return _fate(self._link.execute(step)[0])
 
     def _result(self, op: dict[str, Any]) -> str:
-        step = endings.write_result(QUEUE, OWNER, op["id"], op["result"].encode())
+        step = endings.write_result(QUEUE, self._owner, op["id"], op["result"].encode())
         return "ok" if self._link.execute(step) else "not-found"
 
     def _extend(self, op: dict[str, Any]) -> str:
         held = self._runs[op["id"]].held
         until = self._now + constants.LEASE
-        fate = self._link.execute(endings.extend(QUEUE, OWNER, [held], lease_until=until))[0]
+        fate = self._link.execute(endings.extend(QUEUE, self._owner, [held], lease_until=until))[0]
         held.low = held.high = until
         return _fate(fate)
 
@@ -134,9 +137,11 @@ class QdSide:
         self._link.execute(upkeep.delete_expired_completed(QUEUE, now=self._now, limit=100))
 
     def _recover(self, op: dict[str, Any]) -> None:
+        """`rounds` (1) of the recoverer, a minute apart: some things it wants to see twice."""
         link: Any = _Awaitable(self._link)
         recoverer = Recoverer(link, [QUEUE], _RULES, interval=1, counts=Counters())
-        asyncio.run(recoverer.step(self._now))
+        for number in range(op.get("rounds", 1)):
+            asyncio.run(recoverer.step(self._now + 60 * number))
 
     def _stage(self, op: dict[str, Any]) -> str:
         step = groups.check(

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import qd
+from tests.support.wait import aeventually
 
 app = qd.App("jobs")
 
@@ -54,8 +55,7 @@ def slow_sync(ctx: qd.Context, seconds: float = 0.02) -> None:
 @app.task("hold")
 async def hold(ctx: qd.Context) -> None:
     note("start", ctx)
-    while not GO.exists():
-        await asyncio.sleep(0.01)
+    await aeventually(GO.exists, 120)
     note("end", ctx)
 
 
