@@ -312,12 +312,17 @@ class App:
         Run a worker inside this program, in a thread of its own, until `stop()`.
 
         For web servers and tests; `qd worker` gives processes, supervision and a scheduler.
+
+        Raises:
+            BrokerUnavailable, ConfigError: It could not start; nothing is left running. So it is
+                with whatever a startup hook raises.
         """
         from qd.app.embedded import EmbeddedWorker
 
         if self._embedded is None:
-            self._embedded = EmbeddedWorker(self)
-            self._embedded.start()
+            embedded = EmbeddedWorker(self)
+            embedded.start()
+            self._embedded = embedded
 
     def stop(self) -> None:
         """Stop what `start()` started: running tasks get `shutdown_timeout`, the rest is put back."""

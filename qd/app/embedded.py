@@ -5,15 +5,24 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import Future
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
+from qd.app.looping import run_to_the_end
 from qd.app.workers import start_scheduler, start_worker
+from qd.broker.connect import open_async_link
 from qd.errors import TimedOut
+from qd.protocol.op import command
 
 if TYPE_CHECKING:
     from qd.app.app import App
+    from qd.broker.endpoint import Endpoint
 
-_START_TIMEOUT = 10.0
+_STOP_MARGIN = 10.0
+"""Seconds on top of `shutdown_timeout` for hooks and for Redis."""
+
+_LEFTOVERS = 1.0
+"""Seconds for tasks of the loop that handlers have left behind."""
 
 
 class EmbeddedWorker:
@@ -31,15 +40,20 @@ class EmbeddedWorker:
         Start, and return when the worker takes tasks.
 
         Raises:
-            BrokerUnavailable, ConfigError: It could not start; nothing is left running.
+            BrokerUnavailable, ConfigError: It could not start; nothing is left running. So it is
+                with whatever a startup hook raises.
         """
         self._thread.start()
-        self._started.result(_START_TIMEOUT)
+        try:
+            self._started.result()
+        except BaseException:
+            self._thread.join()
+            raise
 
     def stop(self) -> None:
         """Stop in order; bounded by `shutdown_timeout` and a little more."""
         self._loop.call_soon_threadsafe(self._stop.set)
-        bound = self._app.settings.worker.shutdown_timeout + _START_TIMEOUT
+        bound = self._app.settings.worker.shutdown_timeout + _STOP_MARGIN
         self._thread.join(bound)
         if self._thread.is_alive():
             raise TimedOut(f"the embedded worker did not stop within {bound:g} s")
@@ -47,22 +61,40 @@ class EmbeddedWorker:
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         try:
-            self._loop.run_until_complete(self._main())
-        except BaseException as error:  # noqa: BLE001 - handed to whoever waits in start()
-            if not self._started.done():
-                self._started.set_exception(error)
+            run_to_the_end(self._loop, self._main())
+        except BaseException as error:
+            if self._started.done():
+                raise
+            self._started.set_exception(error)
         finally:
             self._loop.close()
 
     async def _main(self) -> None:
         settings = self._app.settings
         endpoint = self._app.connection.endpoint
-        worker = await start_worker(self._app, endpoint)
-        scheduler = None
-        if settings.scheduler.enabled:
-            scheduler = await start_scheduler(self._app, endpoint)
-        self._started.set_result(None)
-        await self._stop.wait()
-        await worker.stop(settings.worker.shutdown_timeout)
-        if scheduler is not None:
-            await scheduler.stop()
+        await _look_for_redis(endpoint)
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(_cancel_leftovers)
+            if settings.scheduler.enabled:
+                scheduler = await start_scheduler(self._app, endpoint)
+                stack.push_async_callback(scheduler.stop)
+            worker = await start_worker(self._app, endpoint)
+            stack.push_async_callback(worker.stop, settings.worker.shutdown_timeout)
+            self._started.set_result(None)
+            await self._stop.wait()
+
+
+async def _look_for_redis(endpoint: Endpoint) -> None:
+    link = open_async_link(endpoint)
+    try:
+        await link.execute(command("PING", [], [], bool))
+    finally:
+        await link.close()
+
+
+async def _cancel_leftovers() -> None:
+    leftovers = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in leftovers:
+        task.cancel()
+    if leftovers:
+        await asyncio.wait(leftovers, timeout=_LEFTOVERS)

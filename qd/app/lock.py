@@ -9,7 +9,7 @@ from types import TracebackType
 from qd.app.app import App
 from qd.broker.connect import open_link
 from qd.durations import seconds
-from qd.errors import BrokerError, TimedOut
+from qd.errors import BrokerError, TimedOut, UsageError
 from qd.handlers.options import Duration
 from qd.protocol.ops import locks
 
@@ -26,7 +26,7 @@ class Lock:
 
     def __init__(self, app: App, name: str, ttl: Duration) -> None:
         self.name = name
-        self._ttl_ms = max(int(seconds(ttl) * 1000), 1)
+        self._ttl_ms = _milliseconds(ttl)
         self._owner = uuid.uuid4().hex
         self._link = open_link(app.connection.endpoint)
 
@@ -41,7 +41,7 @@ class Lock:
 
     def extend(self, ttl: Duration | None = None) -> bool:
         """Keep the lock for another *ttl* from now; False if it was lost."""
-        ttl_ms = self._ttl_ms if ttl is None else max(int(seconds(ttl) * 1000), 1)
+        ttl_ms = self._ttl_ms if ttl is None else _milliseconds(ttl)
         return self._link.execute(locks.extend(self.name, self._owner, ttl_ms=ttl_ms))
 
     def release(self) -> bool:
@@ -67,10 +67,23 @@ class Lock:
                 raise
 
 
+def _milliseconds(ttl: Duration) -> int:
+    milliseconds = int(seconds(ttl) * 1000)
+    if milliseconds < 1:
+        raise UsageError(
+            f"a lock with the ttl {ttl!r} would end before it begins",
+            hint="Give a time in which its holder surely calls extend() or release().",
+        )
+    return milliseconds
+
+
 def lock(name: str, ttl: Duration, *, app: App | None = None) -> Lock:
     """
     Return the lock *name*; nothing is taken yet.
 
     *app* may be left out where there is only one in this process.
+
+    Raises:
+        UsageError: The ttl is shorter than a millisecond, or there is not exactly one app.
     """
     return Lock(app or App.only(), name, ttl)

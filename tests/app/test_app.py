@@ -190,7 +190,7 @@ def test_two_handlers_for_one_type_are_refused(app: App) -> None:
 
 
 def test_an_unknown_option_is_refused_with_a_suggestion(app: App) -> None:
-    with pytest.raises(UsageError, match="Did you mean.*max_retry"):
+    with pytest.raises(UsageError, match=r"Did you mean.*max_retry"):
         app.task("work", max_retrys=3)  # type: ignore[call-arg]
 
 

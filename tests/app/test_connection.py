@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,8 @@ from tests.support.servers import RedisServer
 
 
 @pytest.fixture
-def own(tmp_path: Path) -> Iterator[Path]:
-    yield tmp_path / "own"
+def own(tmp_path: Path) -> Path:
+    return tmp_path / "own"
 
 
 def test_without_an_address_a_server_is_started_once_and_told_of_once(own: Path) -> None:
@@ -57,7 +56,7 @@ def test_an_address_is_used_as_it_is(redis_url: str) -> None:
     [
         ({"environment": "production"}, "production"),
         ({"redis": {"enabled": False}}, "redis.enabled"),
-        ({"redis": {"enabled": False, "addrs": ["localhost"]}}, "redis.enabled"),
+        ({"redis": {"enabled": False, "addrs": ["localhost:6379"]}}, "redis.enabled"),
     ],
 )
 def test_a_server_that_may_not_be_used_is_refused(settings: dict[str, Any], says: str) -> None:
@@ -71,9 +70,7 @@ def test_user_and_password_of_the_settings_reach_the_server(
     server: RedisServer, raw: redis.Redis
 ) -> None:
     server.add_user("shop", "s3cret", "~*", "&*", "+@all")
-    app = App(
-        config={"redis": {"addrs": [server.url], "username": "shop", "password": "s3cret"}}
-    )
+    app = App(config={"redis": {"addrs": [server.url], "username": "shop", "password": "s3cret"}})
     info = app.client.enqueue("work")
     assert app.inspector().tasks.find(info.id).state == "pending"
     app.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -134,9 +136,7 @@ def test_a_start_without_redis_says_so_and_may_be_tried_again(
     eventually(lambda: seen == [1])
 
 
-def test_a_startup_hook_that_fails_is_raised_and_leaves_nothing(
-    app: App, raw: redis.Redis
-) -> None:
+def test_a_startup_hook_that_fails_is_raised_and_leaves_nothing(app: App, raw: redis.Redis) -> None:
     client: Any = raw
 
     @app.on_startup
@@ -165,9 +165,6 @@ def test_a_schedule_that_cannot_be_started_takes_the_worker_with_it(
 
 
 def test_a_handler_that_exits_stops_neither_worker_nor_program(app: App) -> None:
-    import asyncio
-    import sys
-
     seen: list[int] = []
 
     @app.task("exit")

@@ -57,7 +57,7 @@ def test_a_misspelt_attribute_gets_a_suggestion(write: Write) -> None:
 
 def test_an_attribute_of_another_kind_is_refused(write: Write) -> None:
     name = write("app = {}\n")
-    with pytest.raises(AppLoadError, match="is dict, not a qd.App"):
+    with pytest.raises(AppLoadError, match=r"is dict, not a qd\.App"):
         load_app(f"{name}:app")
 
 
@@ -93,7 +93,7 @@ def test_a_module_that_raises_is_a_failure_with_its_own_frames(
 
 def test_a_missing_module_inside_a_package_is_missing_and_not_a_failure(write: Write) -> None:
     write("", inside="pack")
-    with pytest.raises(AppLoadError, match="there is no module 'pack.nothing'") as caught:
+    with pytest.raises(AppLoadError, match=r"there is no module 'pack\.nothing'") as caught:
         load_app("pack.nothing")
     assert caught.value.exit_code is ExitCode.USAGE
 

@@ -14,7 +14,7 @@ from tests.support.wait import eventually
 
 pytestmark = pytest.mark.compat
 
-EAGER = {"group": {"grace_period": 1}}
+EAGER = {"group": {"grace_period": "1s"}}
 
 
 def test_delayed_tasks_are_forwarded_by_whoever_is_there(
@@ -29,7 +29,10 @@ def test_delayed_tasks_are_forwarded_by_whoever_is_there(
     (row,) = rows(asynq.cli("task", "ls", "--queue=a", "--state=scheduled"))
     assert row[0] == "qd"
     assert row[-1].startswith("in ") or row[-1] == "right now"
-    at = {"qd": raw.zscore("asynq:{a}:scheduled", "qd"), "go": raw.zscore("asynq:{b}:scheduled", "go")}
+    at = {
+        "qd": raw.zscore("asynq:{a}:scheduled", "qd"),
+        "go": raw.zscore("asynq:{b}:scheduled", "go"),
+    }
     work = asynq.work(
         queues={"a": 1}, log=peer.journal.path, task_check=0.02, delayed_check=0.1, count=1
     )

@@ -111,6 +111,6 @@ class AsynqSide:
 
 
 def _word(error: AsynqError) -> str:
-    if "NOT_FOUND" in str(error):
+    if "NOT_FOUND" in str(error) or "NOT FOUND" in str(error):
         return "not-found"
     return _WORDS.get(error.kind, "refused")
