@@ -135,7 +135,7 @@ class Tasks(BulkActions):
                 hint = HINT_ACTIVE if state is TaskState.ACTIVE else ""
                 raise WrongState(f'Task "{task_id}" in queue "{queue}" {reason}.', hint=hint)
             # A delayed task may name a group as well; the one it waits in is only an aggregating one's.
-            group = task.group
+            group = task.group if state is TaskState.AGGREGATING else ""
             verdict = self._link.execute(step(Container(queue, state, group), task))[0]
             if verdict is Verdict.DONE:
                 return

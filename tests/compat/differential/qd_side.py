@@ -99,7 +99,9 @@ class QdSide:
     def _dequeue(self, op: dict[str, Any]) -> str | None:
         self._nonce += 1
         until = self._now + constants.LEASE
-        step = tasks.dequeue(QUEUE, count=1, owner=self._owner, nonce=str(self._nonce), lease_until=until)
+        step = tasks.dequeue(
+            QUEUE, count=1, owner=self._owner, nonce=str(self._nonce), lease_until=until
+        )
         taken = self._link.execute(step)
         if not taken:
             return None
@@ -115,7 +117,9 @@ class QdSide:
             retention = run.message.terms.retention
             outcome = succeeded(retention) if op["how"] == "ok" else _OUTCOMES[op["how"]]
             ending = _ending(run, outcome, None, self._now)
-            step = _OPERATIONS[outcome.action](QUEUE, self._owner, [ending], day=self._day, now=self._now)
+            step = _OPERATIONS[outcome.action](
+                QUEUE, self._owner, [ending], day=self._day, now=self._now
+            )
         return _fate(self._link.execute(step)[0])
 
     def _result(self, op: dict[str, Any]) -> str:

@@ -52,7 +52,9 @@ def replay(name: str, link: Link, client: redis.Redis) -> int:
         op, answer = one["op"], one["answer"]
         theirs = _carry_out(op, store, qd)
         after = store.view()
-        step = Step(op, before, _changed(before, one["changes"]), after, (answer, theirs), walk.held)
+        step = Step(
+            op, before, _changed(before, one["changes"]), after, (answer, theirs), walk.held
+        )
         found = differences(step.asynq, after)
         if answer != theirs:
             found.append(Difference(ANSWER, ":value", answer, theirs))
@@ -96,7 +98,9 @@ def _most_eventful(both: Pair, number: int) -> list[dict[str, Any]]:
     runs: list[list[dict[str, Any]]] = []
 
     @seed(number)
-    @settings(max_examples=30, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=30, database=None, deadline=None, suppress_health_check=list(HealthCheck)
+    )
     @given(sequences)
     def run(ops: list[dict[str, Any]]) -> None:
         # Without Go nobody could repeat what Go servers did on qd's database.
