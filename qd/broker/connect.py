@@ -39,12 +39,12 @@ def endpoint_of(redis: RedisSettings, socket_path: Path | None = None) -> Endpoi
     return parse_addresses(
         addresses,
         username=redis.username,
-        password=redis.password,
+        password=redis.password.reveal(),
         db=redis.db,
         tls=Tls(tls.ca_file, tls.cert_file, tls.key_file, tls.insecure) if named else None,
         master=redis.sentinel.master,
         sentinel_username=redis.sentinel.username,
-        sentinel_password=redis.sentinel.password,
+        sentinel_password=redis.sentinel.password.reveal(),
         connect_timeout=redis.connect_timeout,
         call_timeout=redis.call_timeout,
     )

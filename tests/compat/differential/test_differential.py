@@ -1,7 +1,7 @@
 """
 qd and asynq do the same: random sequences on both, all keys compared after every step.
 
-    QD_DIFF_OPS     how many operations (1,500; where CI is "true" 10,000); a seed makes them
+    QD_DIFF_OPS     how many operations (1,500); a seed makes them
                     always the same ones
     QD_DIFF_SEED    another seed
 
@@ -15,16 +15,15 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from tests.compat.differential.alphabet import sequences
-from tests.compat.differential.pair import Pair
+from tests.compat.differential.pair import Pair, Unexplained
 from tests.compat.differential.scenarios import MIXED, ORDINARY
 
 pytestmark = pytest.mark.compat
 
-_DEFAULT = 10_000 if os.environ.get("CI") == "true" else 1_500
-OPERATIONS = int(os.environ.get("QD_DIFF_OPS") or _DEFAULT)
+OPERATIONS = int(os.environ.get("QD_DIFF_OPS") or 1_500)
 SEED = int(os.environ.get("QD_DIFF_SEED") or 0)
 
 _PER_SEQUENCE = 35
@@ -50,18 +49,43 @@ def test_random_sequences_leave_the_same_in_both_databases(
 
 
 def _round(both: Pair, number: int, examples: int) -> None:
+    # Hypothesis shrinks for minutes: it would try to make every option simpler as well.
     @seed(number)
     @settings(
         max_examples=examples,
         database=None,
         deadline=None,
+        phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
     @given(sequences)
     def run(ops: list[dict[str, Any]]) -> None:
-        both.run(ops)
+        if found := _failure(both, ops):
+            raise _shortest(both, ops) or found
 
     run()
+
+
+def _shortest(both: Pair, ops: list[dict[str, Any]]) -> Unexplained | None:
+    """The failure of what is left when every step is left out that it does not need."""
+    size = len(ops)
+    while size := size // 2:
+        start = 0
+        while start < len(ops):
+            fewer = ops[:start] + ops[start + size :]
+            if _failure(both, fewer):
+                ops = fewer
+            else:
+                start += size
+    return _failure(both, ops)
+
+
+def _failure(both: Pair, ops: list[dict[str, Any]]) -> Unexplained | None:
+    try:
+        both.run(ops)
+    except Unexplained as error:
+        return error
+    return None
 
 
 @pytest.mark.parametrize("name", ORDINARY)
