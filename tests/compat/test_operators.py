@@ -277,7 +277,7 @@ def test_a_queue_that_qd_removes_is_gone_for_asynq(
         steps.inspect("queue-info")
 
 
-def test_qd_waits_for_the_result_of_a_task_that_go_runs(steps: Steps, peer: Peer) -> None:
+def test_qd_sees_the_result_of_a_task_that_go_has_run(steps: Steps, peer: Peer) -> None:
     made = peer.client.enqueue("t", b"x", retention="1m", timeout="1m")
     assert isinstance(made, qd.TaskInfo)
     steps.start_server()

@@ -242,10 +242,10 @@ def test_periodic_tasks_of_qd_are_entries_for_asynq(asynq: Asynq, steps: Steps, 
     assert "No scheduler entries" in asynq.cli("cron", "ls")
 
 
-def test_what_asynq_cannot_read_of_an_options_text_is_what_go_has_no_reader_for(
+def test_options_that_asynq_cannot_read_are_written_as_go_writes_them(
     peer: Peer, raw: redis.Redis
 ) -> None:
-    """TaskID and Group are written as Go writes them; its own inspector leaves them out."""
+    """Go's inspector has no reader for TaskID and Group, and leaves out what holds a bracket."""
     with peer.working({"low": 1}, declare=declare_schedules):
         (key,) = eventually(lambda: raw.keys("asynq:schedulers:*"), PATIENCE)
         texts = {

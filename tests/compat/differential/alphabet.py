@@ -67,8 +67,6 @@ _stage = _op(
 )
 
 _WEIGHTED: list[tuple[int, _Op]] = [
-    # First, so that a failing example shrinks to it.
-    (1, st.just({"op": "nothing"})),
     (12, _enqueue),
     (10, _op("dequeue", by=_by())),
     (8, _end),

@@ -37,24 +37,28 @@ class Difference:
         return "" if self.part.startswith(":") else self.part
 
 
-def differences(asynq: View, qd: View) -> list[Difference]:
+def differences(asynq: View, qd: View, slack: float) -> list[Difference]:
+    """
+    All of them. *slack* is how many seconds TTLs may differ more than usual: as long as the sequence
+    has taken so far, for asynq's client computes the TTL of a delayed lock with the real clock.
+    """
     found: list[Difference] = []
     for key in sorted(asynq.keys() | qd.keys()):
         left, right = asynq.get(key), qd.get(key)
         if left != right:
-            found += _of_key(key, left, right)
+            found += _of_key(key, left, right, slack)
     return found
 
 
 def _of_key(
-    key: str, left: dict[str, Any] | None, right: dict[str, Any] | None
+    key: str, left: dict[str, Any] | None, right: dict[str, Any] | None, slack: float
 ) -> Iterator[Difference]:
     kind = (left or right or {})["type"]
     if left and right:
         if left["type"] != right["type"]:
             yield Difference(key, ":type", left["type"], right["type"])
             return
-        if not same_ttl(left["ttl"], right["ttl"]):
+        if not same_ttl(left["ttl"], right["ttl"], slack):
             yield Difference(key, ":ttl", left["ttl"], right["ttl"])
     mine, theirs = left and left["value"], right and right["value"]
     if kind == "string":

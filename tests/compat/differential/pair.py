@@ -37,6 +37,7 @@ class Walk:
 
     def __init__(self) -> None:
         self.held: dict[str, str] = {}
+        # In the order they were staged: their ids are random.
         self._sets: dict[str, str] = {}
 
     def resolve(self, op: dict[str, Any], view: View) -> dict[str, Any] | None:
@@ -45,8 +46,6 @@ class Walk:
             op = _named(op, view)
         task = content(view, f"t:{op.get('id')}")
         match op["op"]:
-            case "nothing":
-                return None
             case "end" | "result" | "extend":
                 return self._of_held(op, view)
             case "merge":
@@ -73,7 +72,7 @@ class Walk:
     def _of_set(self, op: dict[str, Any]) -> dict[str, Any] | None:
         if not self._sets:
             return None
-        chosen = sorted(self._sets)[op["pick"] % len(self._sets)] if "pick" in op else op["set"]
+        chosen = list(self._sets)[op["pick"] % len(self._sets)] if "pick" in op else op["set"]
         return {"op": "merge", "id": op["id"], "set": chosen, "group": self._sets[chosen]}
 
     def note(self, op: dict[str, Any], answer: Any, after: View) -> None:
@@ -133,7 +132,7 @@ class Pair:
             left, right = stores[0].view(), stores[1].view()
             record.append({"op": op, "answer": answer, "changes": changes(before, left)})
             step = Step(op, before, left, right, (answer, theirs), dict(walk.held))
-            found = differences(left, right)
+            found = differences(left, right, time.time() - now)
             if answer != theirs:
                 found.append(Difference(ANSWER, ":value", answer, theirs))
             names = explain(step, found, [one["op"] for one in record])

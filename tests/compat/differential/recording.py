@@ -55,7 +55,7 @@ def replay(name: str, link: Link, client: redis.Redis) -> int:
         step = Step(
             op, before, _changed(before, one["changes"]), after, (answer, theirs), walk.held
         )
-        found = differences(step.asynq, after)
+        found = differences(step.asynq, after, time.time() - now)
         if answer != theirs:
             found.append(Difference(ANSWER, ":value", answer, theirs))
         explain(step, found, [other["op"] for other in recorded[:number]])

@@ -69,7 +69,7 @@ _FIELDS = {
     13: "completed_at", 14: "group_key", 15: "headers",
 }  # fmt: skip
 _MOMENTS = {"deadline", "last_failed_at", "completed_at"}
-_TTL_TOLERANCE = 2
+_TTL_TOLERANCE = 2.0
 
 
 class Store:
@@ -220,7 +220,7 @@ def ghosts(view: View) -> set[str]:
     return {one for one in listed(view) if "msg" not in (content(view, f"t:{one}") or {})}
 
 
-def same_ttl(one: int | None, other: int | None) -> bool:
+def same_ttl(one: int | None, other: int | None, slack: float) -> bool:
     if one is None or other is None:
         return one is other
-    return abs(one - other) <= _TTL_TOLERANCE
+    return abs(one - other) <= _TTL_TOLERANCE + slack

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
-import redis
 
 from tests.compat.differential.asynq_side import AsynqSide
 from tests.compat.differential.pair import Pair
@@ -39,11 +39,11 @@ class Sides:
         self.asynq, self.qd, self.stores = both.open(now)
         self.asynq_raw, self.qd_raw = (store.client for store in self.stores)
 
-    def each(self) -> list[tuple[AsynqSide | QdSide, Store, redis.Redis]]:
-        sides = (self.asynq, self.qd)
+    def each(self) -> list[tuple[AsynqSide | QdSide, Store, Any]]:
+        sides: list[AsynqSide | QdSide] = [self.asynq, self.qd]
         return [(side, store, store.client) for side, store in zip(sides, self.stores, strict=True)]
 
-    def both_do(self, *ops: dict[str, object]) -> list[tuple[object, object]]:
+    def both_do(self, *ops: dict[str, Any]) -> list[tuple[object, object]]:
         return [(self.asynq.apply(op), self.qd.apply(op)) for op in ops]
 
 
@@ -52,7 +52,7 @@ def sides(both: Pair) -> Sides:
     return Sides(both)
 
 
-ENQUEUE = {"op": "enqueue", "id": "t1", "type": "a"}
+ENQUEUE: dict[str, Any] = {"op": "enqueue", "id": "t1", "type": "a"}
 DEQUEUE = {"op": "dequeue"}
 DONE = {"op": "end", "id": "t1", "how": "ok", "retention": 0}
 ARCHIVE = {"op": "end", "id": "t1", "how": "archive", "retention": 0}
