@@ -192,8 +192,8 @@ class AsyncNodeLink:
                 connection._parser.set_invalidation_push_handler(_as_it_is)
                 for command in self._greeting:
                     await connection.send_packed_command([pack([command])], check_health=False)
-                    if command[0] != "SUBSCRIBE":  # answered by a push, not by a reply
-                        await connection.read_response()
+                    # A subscription is answered by a push.
+                    await connection.read_response(push_request=command[0] == "SUBSCRIBE")
         except BaseException as error:
             if connection is not None:
                 _abort(connection)

@@ -10,6 +10,7 @@ connection serves all queues. Where tracking is not to be had, queues are asked 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -31,6 +32,9 @@ _SAFETY_INTERVAL = 10.0
 
 _POLL_INTERVAL = 0.5
 """Seconds between two looks where tracking is not to be had."""
+
+_FIRST_ATTEMPT = 1.0
+"""Seconds that a start waits for the subscription, should Redis be slow to answer."""
 
 
 class Watcher:
@@ -55,11 +59,20 @@ class Watcher:
         self._on_ready = on_ready
         self._on_cancel = on_cancel
         self._link: AsyncNodeLink | None = None
+        self._tried = asyncio.Event()
         self._log = logging.getLogger("qd.watcher")
         self._service = Service("watcher", self._step)
 
-    def start(self) -> None:
+    async def start(self) -> None:
+        """
+        Listen, and return when the subscription stands: Pub/Sub keeps nothing for latecomers.
+
+        Returns without it when Redis refuses, is away or slow; it is then tried for again and again.
+        """
         self._service.start()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST_ATTEMPT):
+                await self._tried.wait()
 
     async def stop(self) -> None:
         await self._service.stop()
@@ -85,7 +98,10 @@ class Watcher:
 
     async def _step(self) -> float:
         if self._link is None:
-            await self._connect()
+            try:
+                await self._connect()
+            finally:
+                self._tried.set()
         self._on_ready(self._queues)
         return _SAFETY_INTERVAL
 

@@ -164,7 +164,7 @@ class Worker:
     async def start(self) -> None:
         self._heartbeater.start()
         self._limits.start()
-        self._watcher.start()
+        await self._watcher.start()
         if self._options.polling:
             self._fetcher.start()
 

@@ -283,10 +283,20 @@ async def test_a_fetch_whose_answer_was_lost_gives_the_same_tasks_once(
 
 async def test_redis_away_is_no_stall(lab: Lab, server: RedisServer) -> None:
     """A worker that cannot take tasks for want of Redis is not to be replaced for that."""
-    lab.configure(redis={"addrs": [lab.url], "call_timeout": "200ms"})
+    started, go = asyncio.Event(), asyncio.Event()
+
+    @lab.app.task("work")
+    async def work() -> None:
+        started.set()
+        await go.wait()
+
+    lab.configure(redis={"addrs": [lab.url], "call_timeout": "200ms"}, worker={"concurrency": 1})
+    lab.store("first")
+    lab.store("second")
     worker = await lab.start()
-    await aeventually(lambda: worker._fetcher.idle)
+    await soon(started)
     server.kill()
+    go.set()
     await aeventually(lambda: worker._fetcher._failing)
     assert not worker.waiting
     server.start()

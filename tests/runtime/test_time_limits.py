@@ -124,6 +124,21 @@ async def test_a_published_cancellation_ends_an_asynchronous_run(lab: Lab) -> No
     assert lab.message(info.id).terms.retried == 1
 
 
+async def test_cancellations_are_heard_before_the_first_task_starts(lab: Lab) -> None:
+    listeners: list[int] = []
+
+    @lab.app.task("work")
+    async def work() -> None:
+        listeners.append(lab.raw.pubsub_numsub(keys.CANCEL_CHANNEL)[0][1])
+
+    for _ in range(5):
+        lab.store("t")
+        await lab.start()
+        assert await lab.settled("t") == ""
+        await lab.stop()
+    assert listeners == [1] * 5
+
+
 async def test_a_published_cancellation_ends_a_synchronous_run(lab: Lab) -> None:
     started = threading.Event()
 
