@@ -11,7 +11,7 @@ APT = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	else echo "make: $(1) is missing: $(2)" >&2; $(3); fi
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lint format bench golden redis clean
+.PHONY: help demo test quick lint format bench chaos golden redis clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -37,6 +37,9 @@ format: $(VENV)/.dev ## put the code into shape
 
 bench: $(VENV)/.dev ## the benchmarks
 	$(RUN)/python -m tests.bench
+
+chaos: $(VENV)/.dev ## kill, freeze and starve a real fleet; SCENES="storm poison", PROFILE=short
+	$(RUN)/python -m tests.chaos $(SCENES) --profile $(or $(PROFILE),full)
 
 golden: $(VENV)/.dev ## write the golden help texts anew; look at the difference before you commit
 	$(RUN)/pytest -q tests/cli/test_help.py --update-golden

@@ -1,0 +1,64 @@
+"""The application of the chaos suite: handlers that write the journal, and some that kill."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import re
+import signal
+import time
+from pathlib import Path
+
+import qd
+from tests.chaos.journal import note
+from tests.support.wait import aeventually
+
+app = qd.App("chaos")
+
+GATE = "CHAOS_GATE"
+"""Names a file; tasks of type `gate` end once it exists."""
+
+
+@app.task("work")
+async def work(ctx: qd.Context, seconds: float = 0.05) -> None:
+    note("start", ctx.task_id, ctx.retried)
+    await asyncio.sleep(seconds)
+    note("end", ctx.task_id, ctx.retried)
+
+
+@app.task("work:sync")
+def work_sync(ctx: qd.Context, seconds: float = 0.05) -> None:
+    note("start", ctx.task_id, ctx.retried)
+    time.sleep(seconds)
+    note("end", ctx.task_id, ctx.retried)
+
+
+@app.task("gate")
+async def gate(ctx: qd.Context) -> None:
+    note("start", ctx.task_id, ctx.retried)
+    await aeventually(Path(os.environ[GATE]).exists, within=600)
+    note("end", ctx.task_id, ctx.retried)
+
+
+@app.task("poison")
+async def poison(ctx: qd.Context, how: str) -> None:
+    """Ends its own process: by a fault in C, by leaving, by a signal."""
+    note("start", ctx.task_id, ctx.retried)
+    match how:
+        case "segfault":
+            ctypes.string_at(0)
+        case "exit":
+            os._exit(0)
+        case "abort":
+            os.abort()
+        case "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task("loop")
+def loop(ctx: qd.Context) -> None:
+    """One call into C that keeps the interpreter's lock for hours."""
+    note("start", ctx.task_id, ctx.retried)
+    re.match(r"(a|aa)+$", "a" * 60 + "b")
+    note("end", ctx.task_id, ctx.retried)

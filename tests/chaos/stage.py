@@ -1,0 +1,120 @@
+"""What every scene is given: a server of its own, a folder, chance that can be repeated, a profile."""
+
+from __future__ import annotations
+
+import math
+import random
+import sys
+from collections.abc import Collection, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import redis
+
+from tests.chaos import dump, invariants
+from tests.chaos.fleet import Fleet, fleet
+from tests.chaos.journal import Journal
+from tests.chaos.judge import Fault, Verdict, judge
+from tests.chaos.producer import Producer
+from tests.support.servers import RedisServer
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How much of everything. *name* is short or full."""
+
+    name: str
+    kills: int
+    tasks: int
+    rounds: int
+    outage_tasks: int
+    poison_tasks: int
+    frozen: float
+    pending: int
+    restarts: int
+    deaths: int
+
+
+SHORT = Profile("short", 60, 10_000, 3, 300, 500, 18.0, 2_000, 4, 40)
+FULL = Profile("full", 500, 100_000, 30, 1_000, 5_000, 45.0, 10_000, 20, 1_000)
+
+
+class Measure(NamedTuple):
+    """A line of the table. *ok* is None for a figure without a target."""
+
+    name: str
+    target: str
+    measured: str
+    ok: bool | None
+
+
+class Stage:
+    """
+    One scene's surroundings; `with` starts them and ends all that is left.
+
+    `server` is a Redis on a unix socket and a port; `client` a redis-py on it.
+    """
+
+    def __init__(
+        self, profile: Profile, seed: int, folder: Path, *server_args: str, **changes: Any
+    ) -> None:
+        self.profile = replace(profile, **changes)
+        self.random = random.Random(seed)
+        self.folder = folder
+        self.server = RedisServer(*server_args, tcp=True)
+        self._stack = ExitStack()
+        self._journals: list[Journal] = []
+
+    def __enter__(self) -> Self:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._stack.enter_context(self.server)
+        self.client: redis.Redis = self._stack.enter_context(self.server.client())
+        self.producer = Producer(self.server.url)
+        self._stack.callback(self.producer.close)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def fleet(self, url: str | None = None, **settings: Any) -> Fleet:
+        """Hosts of this scene's server, or of *url*, a relay in front of it; ended with the scene."""
+        made = self._stack.enter_context(fleet(url or self.server.url, self.folder, **settings))
+        self._journals.append(made.journal)
+        return made
+
+    def say(self, text: str) -> None:
+        """Tell whoever watches how far it is; on stderr, for stdout is the table."""
+        print(f"  {text}", file=sys.stderr, flush=True)
+
+    def unsettled(self, queue: str = "default") -> int:
+        """How many tasks of a queue are neither ended nor in the dead letters."""
+        pipeline = self.client.pipeline()
+        for name in ("pending", "active"):
+            pipeline.llen(f"asynq:{{{queue}}}:{name}")
+        for name in ("scheduled", "retry"):
+            pipeline.zcard(f"asynq:{{{queue}}}:{name}")
+        return sum(pipeline.execute())
+
+    def verdict(self, fleet: Fleet, faults: Sequence[Fault]) -> Verdict:
+        """What became of all that was acknowledged."""
+        return judge(self.producer.acked, fleet.journal.runs(), faults, dump.read(self.client))
+
+    def broken(self, **also: Any) -> list[str]:
+        """The breaches of the invariants in what the server holds now; see `invariants.check`."""
+        events = (event for journal in self._journals for event in journal.events())
+        ended = {event.id for event in events if event.what == "end"}
+        return invariants.check(self.client, acked=self.producer.acked, ended=ended, **also)
+
+
+def percentile(values: Collection[float], share: float) -> float:
+    """The smallest value that at least this share of all does not exceed; NaN without any."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else math.nan
+
+
+def milliseconds(values: Collection[float]) -> str:
+    """p50, p99 and the largest of some seconds, as text."""
+    parts = (percentile(values, 0.5), percentile(values, 0.99), max(values, default=math.nan))
+    return " / ".join(f"{1000 * part:,.0f}" for part in parts) + " ms"
