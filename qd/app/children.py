@@ -19,6 +19,7 @@ from typing import Any
 
 import uvloop
 
+from qd import failpoint
 from qd.app.app import App
 from qd.app.loading import load_app
 from qd.app.looping import run_to_the_end
@@ -237,6 +238,7 @@ async def _worker(plan: Plan, app: App, link: Link, orders: Orders) -> int:
 
     ticks = Service("tick", tick)
     ticks.start()
+    failpoint.hit("ready.before")
     link.report_ready(worker.server_id)
     finished = False
     if plan.burst:

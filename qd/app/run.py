@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from qd import failpoint
 from qd.app.connection import Connection
 from qd.app.loading import check_module_exists
 from qd.config.cpus import usable_cpus
@@ -58,6 +59,8 @@ def run_worker(request: Request, announce: Callable[[str], None]) -> int:
     check_module_exists(request.app_reference)
     logs.set_up(settings.log.level, settings.log.format, settings.log.file, role="supervisor")
     log = logging.getLogger("qd.supervisor")
+    if armed := failpoint.arm(os.environ):
+        log.warning("the fail point %s is armed: this daemon is here to be broken", armed)
     connection = Connection(settings, announce)
     try:
         first = _generation(request, settings, connection)

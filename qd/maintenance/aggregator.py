@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
+from qd import failpoint
 from qd.broker.async_link import AsyncLink
 from qd.client.compose import Composed, Composer
 from qd.config.model import GroupSettings
@@ -127,11 +128,14 @@ class Aggregator:
         name = f"group {group!r} of {queue}"
         try:
             async with asyncio.timeout(_TIME_LIMIT):
+                failpoint.hit("aggregate.staged")
                 tasks = await self._read(queue, group, set_id)
                 if not tasks:
                     return
+                failpoint.hit("aggregate.read")
                 made = await self._merge(merge, group, tasks)
                 composed = self._compose(queue, made)
+                failpoint.hit("aggregate.before")
                 done = await self._link.execute(
                     groups.aggregate(
                         queue,
@@ -142,6 +146,7 @@ class Aggregator:
                         now_ns=time.time_ns(),
                     )
                 )
+                failpoint.hit("aggregate.after")
         except TimeoutError:
             self._log.error(
                 "%s was not merged within %.0f s; its tasks are put back", name, _TIME_LIMIT

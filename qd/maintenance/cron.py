@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Sequence
 
+from qd import failpoint
 from qd.broker.async_link import AsyncLink
 from qd.client.compose import Composed
 from qd.errors import BrokerError, BrokerUnavailable
@@ -86,6 +87,7 @@ class Cron:
         now_ns = int(now * 1_000_000_000)
         # Every time: the queue may have been removed, and must be known before its first task.
         await self._link.execute(tasks.announce([composed.queue]))
+        failpoint.hit("cron_tick.before")
         ticked = await self._link.execute(
             cron.tick(
                 entry.queue,
@@ -97,6 +99,7 @@ class Cron:
                 now_ns=now_ns,
             )
         )
+        failpoint.hit("cron_tick.after")
         entry.decided(tick, ticked.fired)
         await self._tell(entry, composed, ticked.decision, now_ns)
 

@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from qd import failpoint
 from qd.broker.async_link import AsyncLink
 from qd.broker.connect import open_async_link, open_node_link
 from qd.broker.endpoint import Endpoint, Topology
@@ -135,8 +136,11 @@ class Forwarder:
         steps = [
             upkeep.forward(one.queue, one.state, now_ns=now_ns, limit=_SLICE) for one in sources
         ]
+        failpoint.hit("forward.before")
+        answers = await link.execute_each(steps)
+        failpoint.hit("forward.after")
         drained = []
-        for source, answer in zip(sources, await link.execute_each(steps), strict=True):
+        for source, answer in zip(sources, answers, strict=True):
             if not self._is_well(source, f"forwarding {source.name}", answer, now):
                 continue
             self._counts.forwarded += answer.moved

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Sequence
 
+from qd import failpoint
 from qd.broker.async_link import AsyncLink
 from qd.client.client import DEAD_LETTER_QUEUE, DEAD_LETTER_TYPE
 from qd.errors import DecodeError
@@ -71,7 +72,9 @@ class Janitor:
         step = upkeep.delete_expired_completed(queue, now=now, limit=self._batch)
         deleted = 0
         for _ in range(_SLICES):
+            failpoint.hit("delete_expired.before")
             found = await self._link.execute(step)
+            failpoint.hit("delete_expired.after")
             deleted += found
             if found < self._batch:
                 break

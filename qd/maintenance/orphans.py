@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Sequence
 
+from qd import failpoint
 from qd.broker.async_link import AsyncLink
 from qd.errors import BrokerError, BrokerUnavailable
 from qd.protocol import constants
@@ -40,7 +41,9 @@ async def hand_back(
     left = list(queues)
     while left:
         now_ns = time.time_ns()
+        failpoint.hit("hand_back.before")
         answers = await _ask(link, left, owner, cause, running, now_ns)
+        failpoint.hit("hand_back.after")
         missing = []
         for queue, answer in zip(left, answers, strict=True):
             if isinstance(answer, BrokerUnavailable):

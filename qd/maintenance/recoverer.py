@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from qd import failpoint
 from qd.broker.async_link import AsyncLink
 from qd.errors import DecodeError, LeaseLost
 from qd.handlers.retries import RetryRules
@@ -117,7 +118,10 @@ class Recoverer:
         steps = work.steps()
         failure: BaseException | None = None
         moved = False
-        for step, answer in zip(steps, await self._link.execute_each(steps), strict=True):
+        failpoint.hit("recover.before")
+        answers = await self._link.execute_each(steps)
+        failpoint.hit("recover.after")
+        for step, answer in zip(steps, answers, strict=True):
             if isinstance(answer, BaseException):
                 failure = failure or answer
             else:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from qd import failpoint
 from qd.errors import (
     HandlerNotFound,
     LeaseLost,
@@ -209,8 +210,10 @@ class Executor:
         result: Any = None
         error: BaseException | None = None
         try:
+            failpoint.hit("handler.before")
             call = self._calls.get(message.type) or self._find(message.type)
             result = await call(context, Task(message))
+            failpoint.hit("handler.after")
         except asyncio.CancelledError as raised:
             if run.stop is None and current is not None and current.cancelling():
                 # Not for the task: the slot itself is being closed.

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
+from qd import failpoint
 from qd.broker.async_link import AsyncLink
 from qd.client.ids import new_id
 from qd.errors import BrokerError
@@ -130,9 +131,11 @@ class Fetcher:
             asked = {next(queue for queue in self._order if queue in self._ready): free}
         asked = {queue: min(count, constants.BATCH_MAX) for queue, count in asked.items()}
         lease_until = int(time.time()) + constants.LEASE
+        failpoint.hit("dequeue.before")
         answers = await self._link.execute_each(
             [self._dequeue(queue, count, lease_until) for queue, count in asked.items()]
         )
+        failpoint.hit("dequeue.after")
         short = []
         failed: BrokerError | None = None
         for (queue, count), answer in zip(asked.items(), answers, strict=True):

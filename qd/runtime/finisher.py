@@ -15,6 +15,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from qd import failpoint
 from qd.broker.async_link import AsyncLink
 from qd.errors import BrokerError
 from qd.policy.outcome import Action, Outcome
@@ -91,10 +92,12 @@ class Finisher:
     async def _write(self, batches: list[Batch]) -> None:
         attempt = 0
         while batches:
+            failpoint.hit("ending.before")
             try:
                 answers = await self._link.execute_each([self._op(*batch) for batch in batches])
             except BrokerError as error:
                 answers = [error] * len(batches)
+            failpoint.hit("ending.after")
             left: list[Batch] = []
             for batch, answer in zip(batches, answers, strict=True):
                 if isinstance(answer, Exception):

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from qd import failpoint
 from qd.broker.link import Link
 from qd.errors import BrokerError
 from qd.protocol import constants
@@ -121,9 +122,11 @@ class Heartbeater:
         for run in runs:
             # Before it is sent: if the answer is lost, either score may be the one in Redis.
             run.held.high = max(run.held.high, until)
+        failpoint.hit("extend.before")
         fates = self._link.execute(
             endings.extend(queue, self._server_id, [run.held for run in runs], lease_until=until)
         )
+        failpoint.hit("extend.after")
         for run, fate in zip(runs, fates, strict=True):
             if fate is Fate.OK:
                 run.held.low = run.held.high = until

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+from qd import failpoint
 from qd.broker.connect import open_async_link, open_link, open_node_link
 from qd.broker.endpoint import Endpoint, Topology
 from qd.errors import BrokerError, DecodeError, LeaseLost, TaskDirective, UsageError
@@ -187,6 +188,7 @@ class Worker:
         if not await self._executor.wait_idle(within):
             await self._put_back(list(self._executor.running.values()))
         await self._finisher.drain(_DRAIN)
+        failpoint.hit("stop.drained")
         await self._limits.stop()
         await self._watcher.stop()
         await self._heartbeater.stop()
@@ -206,6 +208,7 @@ class Worker:
         for run in oldest_first[::-1]:
             by_queue.setdefault(run.queue, []).append(run)
         for queue, members in by_queue.items():
+            failpoint.hit("requeue.before")
             try:
                 await self._requeue(queue, members)
             except BrokerError as error:
@@ -213,6 +216,7 @@ class Worker:
                     "%d tasks of %s were not put back, they run again when their leases end: %s",
                     len(members), queue, error,
                 )  # fmt: skip
+            failpoint.hit("requeue.after")
             for run in members:
                 _log.info("put back task %s of %s", run.message.id, queue)
                 self._executor.stop_run(run, Stop.PUT_BACK)

@@ -10,6 +10,7 @@ import logging
 import signal
 from collections.abc import Iterable
 
+from qd import failpoint
 from qd.supervisor.child import Report, ReportKind, inbox_line
 from qd.supervisor.fork import Lifeline, fork_child
 from qd.supervisor.orphans import Orphans
@@ -63,6 +64,7 @@ class Family:
             self.records[slot] = self._record(slot).after_failed_fork(now, setup.limits)
             self._log.error("%s cannot be started now: %s", slot, error)
             return
+        failpoint.hit("fork.after")
         generation = setup.wanted.generation
         state = ChildState(forked.pid, slot, generation, started_at=now, seen_at=now)
         self._children[forked.pid] = Child(forked, state)
@@ -73,6 +75,7 @@ class Family:
         for child in list(self._children.values()):
             ending = reap(child.pid)
             if ending is not None:
+                failpoint.hit("reap.after")
                 # Drained first: it may have said that it was ready, or why it could not be.
                 self._note(child, child.read_all(now))
                 del self._children[child.pid]

@@ -18,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
+from qd import failpoint
 from qd.supervisor import linux
 from qd.supervisor.child import ChildMain, ChildRole, Link
 from qd.supervisor.running import RunningTable
@@ -71,6 +72,7 @@ def fork_child(
         fds += os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         status_read, status_write, inbox_read, inbox_write = fds
         running = RunningTable()
+        failpoint.hit("fork.before")
         pid = os.fork()
         if pid == 0:
             link = Link(role, status_write, lifeline.read_fd, inbox_read, running)
@@ -89,6 +91,7 @@ def fork_child(
 def _be_child(main: ChildMain, link: Link, parents_fds: Iterable[int]) -> NoReturn:
     exit_code = 1
     try:
+        failpoint.hit("fork.child")
         _become_clean(parents_fds)
         link.report_booting()
         signal.pthread_sigmask(signal.SIG_SETMASK, ())

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 
+from qd import failpoint
 from qd.supervisor.child import ChildRole, inbox_line
 from qd.supervisor.process import Child
 
@@ -51,6 +52,13 @@ class Orphans:
         readers = [child for child in children if child.state.serving]
         readers.sort(key=lambda child: child.state.slot.role is not ChildRole.SCHEDULER)
         for reader in readers:
-            while self._queue and reader.send(self._queue[0]):
+            while self._queue and _send(reader, self._queue[0]):
                 self._given.append((now, reader.pid, self._queue.popleft()))
         return bool(self._queue and readers)
+
+
+def _send(reader: Child, line: bytes) -> bool:
+    failpoint.hit("news.before")
+    sent = reader.send(line)
+    failpoint.hit("news.after")
+    return sent
