@@ -74,6 +74,7 @@ class EmbeddedWorker:
         endpoint = self._app.connection.endpoint
         await _look_for_redis(endpoint)
         async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._app.client.aclose)
             stack.push_async_callback(_cancel_leftovers)
             if settings.scheduler.enabled:
                 scheduler = await start_scheduler(self._app, endpoint)

@@ -32,7 +32,7 @@ class AsyncClusterLink:
             async with asyncio.timeout(self._call_timeout):
                 if self._client is None:
                     self._client = self._open_client()
-                reply = await self._call(op)
+                reply = await self._call(self._client, op)
         except TimeoutError as error:
             raise BrokerUnavailable(
                 f"{op.name}: no answer from {self._where} within {self._call_timeout:g} s"
@@ -41,17 +41,17 @@ class AsyncClusterLink:
             raise translate(error, op.name, self._where) from error
         return op.parse(reply)
 
-    async def _call(self, op: Op[Any]) -> Any:
+    async def _call(self, client: Any, op: Op[Any]) -> Any:
         try:
-            return await self._client.execute_command(*self._dialect.command(op))
+            return await client.execute_command(*self._dialect.command(op))
         except exceptions.NoScriptError:
             sent = self._dialect.in_full(op)
             try:
-                return await self._client.execute_command(*sent)
+                return await client.execute_command(*sent)
             except exceptions.ResponseError as error:
                 if not self._dialect.refused_flags(sent, error):
                     raise
-                return await self._client.execute_command(*self._dialect.in_full(op))
+                return await client.execute_command(*self._dialect.in_full(op))
 
     async def execute_many(self, ops: Sequence[Op[Any]]) -> list[Any]:
         return all_or_first_error(await self.execute_each(ops))
@@ -64,5 +64,10 @@ class AsyncClusterLink:
 
     async def close(self) -> None:
         client, self._client = self._client, None
-        if client is not None:
-            await client.aclose()
+        if client is None:
+            return
+        # Not by the client's own method: once a node has failed, that closes nothing.
+        manager = client.nodes_manager
+        nodes = [*manager.nodes_cache.values(), *manager.startup_nodes.values()]
+        await asyncio.gather(*(node.disconnect() for node in nodes), return_exceptions=True)
+        client._initialize = True  # else its finalizer would report it as left open

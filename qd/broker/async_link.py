@@ -214,6 +214,11 @@ class AsyncNodeLink:
                     self._drop(error)
                     return
                 reply = error
+            except asyncio.CancelledError:
+                # If not by `_drop`, the loop comes to its end, and nobody else closes the socket.
+                if self._connection is connection:
+                    self._drop(ConnectionError("the event loop ended"), closing=True)
+                raise
             if isinstance(reply, hiredis.PushNotification):
                 if self._on_push is not None:
                     self._on_push(reply)

@@ -67,7 +67,7 @@ class Client:
         self._open_async_link = async_link
         self._options_of = options_of
         self._link: Link | None = None
-        self._batcher: Batcher | None = None
+        self._batchers: dict[asyncio.AbstractEventLoop, Batcher] = {}
 
     def enqueue(
         self, task_type: str, payload: Any = None, **options: Unpack[OptionKeywords]
@@ -157,10 +157,10 @@ class Client:
             self._link.close()
 
     async def aclose(self) -> None:
-        """Close the connections of asynchronous calls."""
-        if self._batcher is not None:
-            await self._batcher.close()
-            self._batcher = None
+        """Close the connection of asynchronous calls from this event loop."""
+        batcher = self._batchers.pop(asyncio.get_running_loop(), None)
+        if batcher is not None:
+            await batcher.close()
 
     def _compose(self, task_type: str, payload: Any, options: TaskOptions) -> Composed:
         options = options.over(self._options_of(task_type))
@@ -179,9 +179,12 @@ class Client:
 
     def _batches(self) -> Batcher:
         loop = asyncio.get_running_loop()
-        if self._batcher is None or self._batcher.loop is not loop:
-            self._batcher = Batcher(loop, self._open_async_link(), steps, results)
-        return self._batcher
+        batcher = self._batchers.get(loop)
+        if batcher is None:
+            for ended in [one for one in list(self._batchers) if one.is_closed()]:
+                self._batchers.pop(ended, None)
+            batcher = self._batchers[loop] = Batcher(loop, self._open_async_link(), steps, results)
+        return batcher
 
     def _send(self, composed: Sequence[Composed]) -> list[TaskInfo | QdError]:
         out: list[TaskInfo | QdError] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import threading
 import time
@@ -15,6 +16,7 @@ import redis
 from qd import App, Context
 from qd.errors import BrokerUnavailable, QdError
 from qd.protocol import keys
+from tests.support.procs import open_files_of
 from tests.support.servers import RedisServer
 from tests.support.wait import eventually
 
@@ -47,6 +49,25 @@ def test_it_runs_tasks_until_stopped(app: App, raw: redis.Redis) -> None:
     assert qd_threads() == []
     work.enqueue(n=3)
     assert client.llen(keys.pending("default")) == 1
+
+
+def test_stopping_leaves_no_connection_open(app: App) -> None:
+    done = threading.Event()
+
+    @app.task("parent")
+    async def parent() -> None:
+        await app.client.aenqueue("child")
+
+    @app.task("child")
+    async def child() -> None:
+        done.set()
+
+    app.client.enqueue("parent")
+    before = open_files_of(os.getpid())
+    app.start()
+    assert done.wait(5)
+    app.stop()
+    assert open_files_of(os.getpid()) == before
 
 
 def test_starting_twice_is_one_worker_and_stopping_twice_is_nothing(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -18,7 +19,9 @@ from qd.protocol.ops import endings, locks, presence, tasks, upkeep
 from qd.protocol.ops.endings import Ending, Fate
 from qd.protocol.state import TaskState
 from tests.support.builders import DAY, NOW, NOW_NS, OWNER, UNTIL, Queue, held, message, new
+from tests.support.procs import open_files_of
 from tests.support.server_groups import ClusterServers
+from tests.support.wait import aeventually
 
 QUEUES = ("alpha", "beta", "gamma", "delta")
 
@@ -159,6 +162,20 @@ async def test_a_paused_node_is_unavailable_and_its_late_answers_reach_nobody(
     node.resume()
     assert await link.execute_many(get) == [b"0", b"1", b"2", b"3", b"4"]
     await link.close()
+
+
+async def test_closing_leaves_no_connection_open_when_a_node_was_lost(
+    endpoint: Endpoint, cluster: ClusterServers
+) -> None:
+    before = open_files_of(os.getpid())
+    link = open_async_link(endpoint)
+    ops = [tasks.arm(name) for name in QUEUES]
+    assert await link.execute_many(ops) == [0] * 4
+    cluster.nodes[0].kill()
+    failed = [one for one in await link.execute_each(ops) if one != 0]
+    assert failed
+    await link.close()
+    await aeventually(lambda: open_files_of(os.getpid()) <= before)
 
 
 def test_a_forgotten_script_is_sent_again(link: Link, cluster: ClusterServers) -> None:

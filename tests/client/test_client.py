@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -28,8 +30,10 @@ from qd.handlers.options import TaskOptions
 from qd.protocol import codec, keys
 from qd.protocol.message import TaskMessage
 from qd.protocol.state import TaskState
+from tests.support.procs import open_files_of
 from tests.support.servers import RedisServer
 from tests.support.snapshot import snapshot
+from tests.support.wait import aeventually
 
 FORMS = ["enqueue", "aenqueue", "enqueue_many", "aenqueue_many", "builder", "abuilder"]
 
@@ -287,6 +291,36 @@ def test_each_event_loop_gets_a_connection_of_its_own(client: Client, raw: redis
     asyncio.run(once())
     asyncio.run(once())
     assert raw.llen(keys.pending("default")) == 2
+
+
+async def test_loops_of_several_threads_each_keep_one_connection(
+    client: Client, server: RedisServer
+) -> None:
+    def connections() -> int:
+        return len(server.command("CLIENT", "LIST", "TYPE", "NORMAL").splitlines())
+
+    other = asyncio.new_event_loop()
+    thread = threading.Thread(target=other.run_forever)
+    thread.start()
+    try:
+        alone = connections()
+        for _ in range(5):
+            await client.aenqueue("a")
+            future = asyncio.run_coroutine_threadsafe(client.aenqueue("a"), other)
+            await asyncio.wrap_future(future)
+        assert connections() == alone + 2
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(client.aclose(), other))
+        await aeventually(lambda: connections() == alone + 1)
+    finally:
+        other.call_soon_threadsafe(other.stop)
+        await asyncio.to_thread(thread.join)
+        other.close()
+
+
+def test_what_is_left_open_is_closed_with_its_loop(client: Client) -> None:
+    before = open_files_of(os.getpid())
+    asyncio.run(client.aenqueue("a"))
+    assert open_files_of(os.getpid()) == before
 
 
 def test_threads_share_a_client(client: Client, raw: redis.Redis) -> None:
