@@ -217,7 +217,13 @@ async def _worker(plan: Plan, app: App, link: Link, orders: Orders) -> int:
     def note(task_id: str, started: bool) -> None:
         (link.running.start if started else link.running.end)(task_id)
 
-    running = await start_worker(app, plan.endpoint, note_running=note, on_unstoppable=link.recycle)
+    running = await start_worker(
+        app,
+        plan.endpoint,
+        note_running=note,
+        on_unstoppable=link.recycle,
+        on_stop_order=link.stop_all,
+    )
     worker = running.worker
     redis = open_async_link(plan.endpoint)
     orders.on_quiet = worker.quiet

@@ -49,6 +49,7 @@ async def start_worker(
     *,
     note_running: Callable[[str, bool], None] = lambda _id, _started: None,
     on_unstoppable: Callable[[], None] = lambda: None,
+    on_stop_order: Callable[[], None] = lambda: None,
 ) -> RunningWorker:
     """
     Open what the application needs, then take tasks.
@@ -69,6 +70,7 @@ async def start_worker(
             worker_options(app, state),
             note_running=note_running,
             on_unstoppable=on_unstoppable,
+            on_stop_order=on_stop_order,
         )
         await worker.start()
     except BaseException:

@@ -28,15 +28,15 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Tasks": {
         "enqueue": ("enqueue", "Enqueue one task, or many from a file."),
-        "task": ("task", "List, show, cancel, run, archive or delete tasks."),
+        "task": ("task", "List, explain, cancel, run, archive or delete tasks."),
         "dlq": ("dlq", "Look at dead-letter tasks, and bring them back."),
     },
     "Look and intervene": {
         "stats": ("stats", "Show how much is waiting, running and failing."),
         "queue": ("queue", "List, pause, resume, purge or remove queues."),
         "cron": ("cron", "List periodic tasks, their next times and their history."),
-        "group": ("group", "List groups of tasks that wait to be aggregated."),
-        "server": ("server", "List the worker processes that are alive, and what they run."),
+        "group": ("group", "List groups of tasks that wait to be aggregated, or flush them."),
+        "server": ("server", "List, quiet, resume or stop worker processes."),
         "doctor": ("doctor", "Check Redis, workers and queues, and say which point fails."),
     },
     "Set up": {

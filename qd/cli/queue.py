@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -106,6 +107,7 @@ def show(session: Session, name: str) -> None:
         "queue": view.name,
         "state": _state(view),
         "paused since": view.paused_at,
+        "paused by": view.paused_by or None,
         "size": view.size,
         "pending": view.pending,
         "active": view.active,
@@ -194,13 +196,28 @@ def _switch(session: Session, names: tuple[str, ...], *, pause: bool) -> None:
         (stored,) = session.chosen([name])
         changed = True
         try:
-            (queues.pause if pause else queues.resume)(stored)
+            if pause:
+                queues.pause(stored, by=_who())
+            else:
+                queues.resume(stored)
         except WrongState:
             changed = False
         done = f"is {'now' if changed else 'already'} {'paused' if pause else 'running'}"
         return {"queue": stored, "paused": pause, "changed": changed}, f"{stored} {done}"
 
     act_on_each(session, f"qd.queue.{verb}/1", names, act)
+
+
+def _who() -> str:
+    """The person at this terminal, for others to see."""
+    import getpass
+    import socket
+
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):
+        user = f"uid {os.getuid()}"
+    return f"{user}@{socket.gethostname()}"
 
 
 @queue.command(

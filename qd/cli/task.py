@@ -30,16 +30,16 @@ _DELETABLE = ("pending", "scheduled", "retry", "archived", "completed", "aggrega
 @click.command(
     "task",
     cls=Group,
-    short_help="List, show, cancel, run, archive or delete tasks.",
+    short_help="List, explain, cancel, run, archive or delete tasks.",
     examples=(
         "qd task ls --queue default --state retry",
-        "qd task show 0197c0de",
+        "qd task why 0197c0de",
         "qd task run --all --state scheduled --type email:send",
     ),
 )
 def task() -> None:
     """
-    List, show, cancel, run, archive or delete tasks.
+    List, explain, cancel, run, archive or delete tasks.
 
     Tasks are named by their ids. If several queues have a task with the same id, name the queue
     with --queue as well.
@@ -123,6 +123,24 @@ def show(session: Session, task_id: str, queue: str | None) -> None:
     are JSON, and encoded as base64 where they are not text.
     """
     show_task(session, find(session, task_id, _named(queue)), "qd.task.show/1")
+
+
+@task.command("why", examples=("qd task why 0197c0de", "qd task why 0197c0de --stack"))
+@click.argument("task_id", metavar="ID")
+@click.option("-q", "--queue", metavar="NAME", help="The queue it is in; else all are searched.")
+@click.option("--stack", is_flag=True, help="Ask the worker that runs it where its handler is.")
+@with_session
+def why(session: Session, task_id: str, queue: str | None, stack: bool) -> None:
+    """
+    Say why a task is not running, or what it is doing.
+
+    Its time has not come, its queue is paused, nobody takes the queue or knows the type, all slots
+    are busy, so many tasks are ahead; where it runs, and since when; why it is dead. Nothing is
+    changed.
+    """
+    from qd.cli.why import show_why
+
+    show_why(session, find(session, task_id, _named(queue)), stack=stack)
 
 
 def show_task(session: Session, view: TaskView, schema: str) -> None:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import builtins
+from collections.abc import Callable
 
 from qd.broker.link import Link
+from qd.errors import NotFound
 from qd.inspector.known import require_queue
 from qd.inspector.views import GroupView
 from qd.protocol.ops import inspect_queues
+from qd.suggest import did_you_mean
 
 
 class Groups:
-    """The groups of a queue."""
+    """The groups of a queue. `clock` gives Unix seconds."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, clock: Callable[[], float]) -> None:
         self._link = link
+        self._clock = clock
 
     def list(self, queue: str) -> builtins.list[GroupView]:
         """
@@ -38,3 +42,27 @@ class Groups:
             sizes |= some
             if cursor == "0":
                 return sizes
+
+    def flush(self, queue: str, group: str) -> int:
+        """
+        Let a group be merged at the next look of an aggregator, without waiting for more tasks.
+
+        Returns how many tasks are in it. A task that comes in meanwhile makes the group wait for its
+        grace period again. Safe to repeat. Merging needs a scheduler process whose application has
+        an aggregator for the group.
+
+        Raises:
+            QueueNotFound, NotFound: No such queue, or no task waits in such a group.
+        """
+        size = next((one.size for one in self.list(queue) if one.name == group), 0)
+        if not size:
+            names = self.names(queue)
+            raise NotFound(
+                f'No task waits in a group "{group}" of queue "{queue}".'
+                f"{did_you_mean(group, names)}",
+                hint="`qd group ls` lists the groups.",
+            )
+        until = int(self._clock()) + 1
+        while self._link.execute(inspect_queues.flush_group(queue, group, until=until)):
+            pass
+        return size

@@ -28,7 +28,7 @@ class Inspector:
     """
 
     def __init__(self, link: Link, *, clock: Callable[[], float] = time.time) -> None:
-        self.groups = Groups(link)
+        self.groups = Groups(link, clock)
         self.tasks = Tasks(link, clock)
         self.queues = Queues(link, self.tasks, self.groups, clock)
         self.servers = Servers(link, clock)

@@ -69,17 +69,22 @@ class Queues:
         )
         return [DayView(day, *count) for day, count in zip(dates, counts, strict=True)]
 
-    def pause(self, name: str) -> None:
+    def pause(self, name: str, by: str = "") -> None:
         """
         Let no worker take tasks of a queue any more; all else goes on, running tasks too.
+
+        *by* is who does it, for others to see.
 
         Raises:
             QueueNotFound: No such queue.
             WrongState: It is paused already.
         """
         require_queue(self._link, name)
-        if not self._link.execute(inspect_queues.pause(name, now=int(self._clock()))):
+        now = int(self._clock())
+        if not self._link.execute(inspect_queues.pause(name, now=now)):
             raise WrongState(f'Queue "{name}" is already paused.', hint="Nothing had to be done.")
+        if by:
+            self._link.execute(inspect_queues.sign_pause(name, by, now=now))
 
     def resume(self, name: str) -> None:
         """
@@ -92,6 +97,7 @@ class Queues:
         require_queue(self._link, name)
         if not self._link.execute(inspect_queues.resume(name)):
             raise WrongState(f'Queue "{name}" is not paused.', hint="Nothing had to be done.")
+        self._link.execute(inspect_queues.unsign_pause(name))
 
     def purge(self, name: str, state: TaskState) -> int:
         """Delete all tasks of a state, as `Tasks.delete_all`; return how many."""
@@ -167,6 +173,7 @@ def _view(
         orphaned=max(0, counts.active - counts.leased),
         paused=counts.paused,
         paused_at=moment(counts.paused_at),
+        paused_by=counts.paused_by,
         processed=counts.processed_today,
         failed=counts.failed_today,
         processed_total=counts.processed,

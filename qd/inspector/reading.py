@@ -125,6 +125,15 @@ class TaskReader:
         sources = self._containers(queue, state, group)
         return sum(self._link.execute(inspect.count(source)) for source in sources)
 
+    def ahead(self, queue: str, task_id: str) -> int | None:
+        """Return how many tasks are taken before a pending one; None if it is not near enough."""
+        return self._link.execute(inspect.place(queue, task_id))
+
+    def lock(self, unique_key: str) -> tuple[str, float]:
+        """Return the task that has a uniqueness lock, and for how many seconds; "" if none has."""
+        holder, left = self._link.execute_many(inspect.lock(unique_key))
+        return holder, max(0.0, left / 1000)
+
     def _iterate(self, sources: Sequence[Container], batch: int) -> Iterator[TaskView]:
         for source in sources:
             size = self._link.execute(inspect.count(source))
@@ -149,7 +158,7 @@ class TaskReader:
     ) -> builtins.list[Container]:
         require_queue(self._link, queue)
         if state is TaskState.AGGREGATING:
-            names = Groups(self._link).names(queue) if group is None else [group]
+            names = Groups(self._link, self._clock).names(queue) if group is None else [group]
             return [Container(queue, state, name) for name in names]
         if group is not None:
             raise UsageError(

@@ -99,6 +99,7 @@ class QueueView:
 
     - `size`: tasks in all seven states; `orphaned` of the active ones have no live lease
     - `processed`, `failed`: of the present UTC day; processed counts failures as well
+    - `paused_by`: empty where it is not known, as when asynq's tools have paused it
     - `latency`: seconds that the next task has been waiting; 0 when none waits
     - `memory`: bytes, estimated; None unless it was asked for
     - `problems`: keys that hold something else than they should, in words
@@ -117,6 +118,7 @@ class QueueView:
     orphaned: int
     paused: bool
     paused_at: datetime | None
+    paused_by: str
     processed: int
     failed: int
     processed_total: int
@@ -214,6 +216,10 @@ class ServerView:
     strict_priority: bool
     types: tuple[str, ...] | None
     running: tuple[RunningView, ...]
+
+    def knows(self, task_type: str) -> bool:
+        """Tell whether it has a handler for a task type; of a Go server that is assumed."""
+        return self.types is None or any(task_type.startswith(one) for one in self.types)
 
     def as_dict(self) -> dict[str, Any]:
         return {

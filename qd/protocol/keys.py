@@ -16,6 +16,9 @@ SCHEDULERS = "asynq:schedulers"
 TYPES = "qd:types"
 CANCEL_CHANNEL = "asynq:cancel"
 
+ORDER_MARK = "qd:order:"
+"""Begins a message in that channel that is no task id, but an order (see `orders`)."""
+
 
 def prefix(queue: str) -> str:
     return f"asynq:{{{queue}}}:"
@@ -60,6 +63,11 @@ def completed(queue: str) -> str:
 
 def paused(queue: str) -> str:
     return f"asynq:{{{queue}}}:paused"
+
+
+def paused_by(queue: str) -> str:
+    """qd: who paused a queue, behind the moment that stands in `paused`."""
+    return f"qd:{{{queue}}}:paused_by"
 
 
 def processed(queue: str) -> str:
@@ -147,6 +155,11 @@ def cron(queue: str, name: str) -> str:
 def lock(name: str) -> str:
     """qd: a named lock."""
     return f"qd:lock:{{{name}}}"
+
+
+def answer(order_id: str) -> str:
+    """qd: what a worker process answers to an order."""
+    return f"qd:answer:{order_id}"
 
 
 def queue_of(key: str) -> str:

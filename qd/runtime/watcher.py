@@ -1,5 +1,5 @@
 """
-Hears of new tasks and of cancellations, so that an idle worker has nothing to ask.
+Hears of new tasks, of cancellations and of orders, so that an idle worker has nothing to ask.
 
 Redis tells a client about keys it has read once they change (CLIENT TRACKING, Redis docs:
 "Client-side caching"). A worker that found a queue empty reads its `pending` and `paused` keys on
@@ -17,9 +17,10 @@ from typing import Any
 
 from qd.broker.async_link import AsyncNodeLink
 from qd.errors import BrokerError, BrokerRefused
-from qd.protocol import keys
+from qd.protocol import keys, orders
 from qd.protocol.op import text
 from qd.protocol.ops import tasks
+from qd.protocol.orders import Order
 from qd.service import Service
 
 OpenLink = Callable[..., AsyncNodeLink]
@@ -41,7 +42,8 @@ class Watcher:
     """
     Tells the fetcher which queues may have tasks, and who is to be cancelled.
 
-    *on_ready* gets the names of queues, *on_cancel* a task id.
+    *on_ready* gets the names of queues, *on_cancel* a task id, *on_order* what an operator wants of
+    some worker process.
     """
 
     def __init__(
@@ -52,12 +54,14 @@ class Watcher:
         tracking: bool,
         on_ready: Callable[[Iterable[str]], None],
         on_cancel: Callable[[str], None],
+        on_order: Callable[[Order], None],
     ) -> None:
         self._open_link = open_link
         self._queues = list(queues)
         self._tracking = tracking
         self._on_ready = on_ready
         self._on_cancel = on_cancel
+        self._on_order = on_order
         self._link: AsyncNodeLink | None = None
         self._tried = asyncio.Event()
         self._log = logging.getLogger("qd.watcher")
@@ -132,7 +136,12 @@ class Watcher:
             queues = {keys.queue_of(text(key)) for key in changed} if changed else self._queues
             self._on_ready(queues)
         elif kind == b"message":
-            self._on_cancel(text(message[2]))
+            said = text(message[2])
+            order = orders.decode(said)
+            if order is None:
+                self._on_cancel(said)
+            else:
+                self._on_order(order)
 
     def _on_lost(self) -> None:
         # What was armed on the old connection is forgotten; a new one starts afresh.

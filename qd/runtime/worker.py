@@ -8,6 +8,7 @@ fetcher last, when everything a task needs is there. Stop: see `Worker.stop`.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import random
@@ -32,9 +33,10 @@ from qd.policy import outcome
 from qd.policy.outcome import Outcome
 from qd.protocol import codec
 from qd.protocol.message import TaskMessage, Terms
-from qd.protocol.ops import endings
+from qd.protocol.ops import endings, presence
 from qd.protocol.ops.endings import Fate, Held
 from qd.protocol.ops.tasks import Taken
+from qd.protocol.orders import Order, Verb
 from qd.runtime.executor import Executor, reason_of
 from qd.runtime.fetcher import Fetcher
 from qd.runtime.finisher import Finisher
@@ -43,6 +45,7 @@ from qd.runtime.held import HeldTasks
 from qd.runtime.limits import TimeLimits
 from qd.runtime.run import Run, Stop
 from qd.runtime.run_log import RunLog
+from qd.runtime.stacks import stack_of
 from qd.runtime.watcher import Watcher
 
 OnError = Callable[[Context | None, BaseException], None]
@@ -74,7 +77,8 @@ class Worker:
     Takes tasks from the queues and runs them until stopped. Made and used inside a running loop.
 
     *note_running* is told which tasks have started and ended (for the process that looks after
-    this one), *on_unstoppable* that a handler does not end and this process should be replaced.
+    this one), *on_unstoppable* that a handler does not end and this process should be replaced,
+    *on_stop_order* that an operator wants the program that this worker is part of to stop.
     """
 
     def __init__(
@@ -86,6 +90,7 @@ class Worker:
         *,
         note_running: Callable[[str, bool], None] = lambda _id, _started: None,
         on_unstoppable: Callable[[], None] = lambda: None,
+        on_stop_order: Callable[[], None] = lambda: None,
     ) -> None:
         self.server_id = str(uuid.uuid4())
         self.counts: Counter[tuple[str, str]] = Counter()
@@ -93,6 +98,8 @@ class Worker:
         self._rules = retry_rules
         self._note_running = note_running
         self._on_unstoppable = on_unstoppable
+        self._on_stop_order = on_stop_order
+        self._answers: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._run_log = RunLog(self._loop.call_soon)
@@ -115,6 +122,7 @@ class Worker:
             tracking=endpoint.topology is not Topology.CLUSTER,
             on_ready=self._on_ready,
             on_cancel=self._on_cancel,
+            on_order=self._on_order,
         )
         self._fetcher = Fetcher(
             self._fetch_link,
@@ -244,6 +252,27 @@ class Worker:
         for run in self._held.by_id(task_id):
             self._run_log.cancelled(run)
             self._executor.stop_run(run, Stop.CANCEL)
+
+    def _on_order(self, order: Order) -> None:
+        if order.server_id != self.server_id:
+            return
+        match order.verb:
+            case Verb.QUIET | Verb.RESUME:
+                _log.info("an operator asked for: %s", order.verb)
+                self.quiet(order.verb is Verb.QUIET)
+            case Verb.STOP:
+                _log.info("an operator asked for: stop")
+                self._on_stop_order()
+            case Verb.STACK:
+                answer = self._loop.create_task(self._answer_stack(order))
+                self._answers.add(answer)
+                answer.add_done_callback(self._answers.discard)
+
+    async def _answer_stack(self, order: Order) -> None:
+        runs = (run for run in self._executor.running.values() if run.message.id == order.task_id)
+        stack = "\n".join(map(stack_of, runs))
+        with contextlib.suppress(BrokerError):
+            await self._finish_link.execute(presence.write_answer(order.reply_key, stack))
 
     def _on_lost(self, run: Run) -> None:
         if not run.ended:

@@ -34,7 +34,16 @@ class ReportKind(StrEnum):
     TICK = "tick"
     RECYCLE = "recycle"
     STOPPING = "stopping"
+    STOP_ALL = "stop_all"
     BOOT_FAILED = "boot_failed"
+
+
+_WITHOUT_FIELDS = {
+    ReportKind.BOOTING,
+    ReportKind.RECYCLE,
+    ReportKind.STOPPING,
+    ReportKind.STOP_ALL,
+}
 
 
 @dataclass(frozen=True)
@@ -77,7 +86,7 @@ def parse_report(line: bytes) -> Report | None:
                 return Report(
                     ReportKind.BOOT_FAILED, exit_code=int(code), message=_unescape(message)
                 )
-            case (ReportKind.BOOTING | ReportKind.RECYCLE | ReportKind.STOPPING) as kind, []:
+            case kind, [] if kind in _WITHOUT_FIELDS:
                 return Report(kind)
     except ValueError:
         pass
@@ -138,6 +147,10 @@ class Link:
         A child that cannot go on returns RECYCLE_EXIT instead and is started again at once.
         """
         self._send(Report(ReportKind.RECYCLE))
+
+    def stop_all(self) -> None:
+        """Ask the parent to stop, with all of its children, as it does on TERM."""
+        self._send(Report(ReportKind.STOP_ALL))
 
     def stopping(self) -> None:
         """About to end in an orderly way; exit code 0 after this is not a crash."""

@@ -32,6 +32,7 @@ class Family:
         self._adopts_strangers = adopts_strangers()
         self._children: dict[int, Child] = {}
         self._quiet = False
+        self.asked_to_stop = False
         self._reopened_at: float | None = None
         self.records: dict[Slot, Record] = {}
         self._last_failure = ""
@@ -140,6 +141,8 @@ class Family:
                     self._tell_failure(child, report.message)
                 case ReportKind.RECYCLE:
                     self._log.info("%s (pid %d) asks to be replaced", state.slot, state.pid)
+                case ReportKind.STOP_ALL:
+                    self.asked_to_stop = True
 
     def _tell_failure(self, child: Child, message: str) -> None:
         # All children run the same code and fail alike: said in full once, not by each of them.

@@ -113,7 +113,7 @@ class ChildState:
                 return replace(seen, leaving_at=now)
             case ReportKind.BOOT_FAILED:
                 return replace(seen, boot_failure=(report.exit_code, report.message))
-            case ReportKind.BOOTING:
+            case ReportKind.BOOTING | ReportKind.STOP_ALL:
                 return seen
 
     def excused(self, now: float) -> ChildState:

@@ -110,6 +110,8 @@ class Supervisor:
                 self._obey(number, now)
             self._family.reap(now, self._setups.current.limits)
             self._family.read(readable, now)
+            if self._family.asked_to_stop and self._stop_mode is None:
+                self._stop(StopMode.DRAIN, "an operator asked for it")
             # Only after reading: what a child reported while the parent was away is not silence.
             if now - expected_at > _OVERSLEPT:
                 self._log.warning("the supervisor itself did not run for %.1f s", now - expected_at)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime
 
 import redis
@@ -125,3 +126,36 @@ def test_doctor_says_when_evicted_tasks_are_to_be_feared(cli: Cli, raw: redis.Re
 
 def test_doctor_stops_where_redis_does_not_answer() -> None:
     Cli("redis://127.0.0.1:1")("doctor", code=69)
+
+
+def test_orders_are_refused_for_servers_of_asynq(cli: Cli, store: Store, raw: redis.Redis) -> None:
+    store.worker("default", host="go-1")
+    raw.delete(*raw.keys("qd:types:*"))
+    assert "takes no orders" in cli("server", "quiet", "go-1", code=1).err
+    assert "No worker process is alive" in cli("server", "quiet", "--all", code=3).err
+    cli("server", "stop", "nope", "-y", code=3)
+    cli("server", "resume", code=2)
+
+
+def test_a_worker_that_does_not_obey_is_told_of(cli: Cli, store: Store) -> None:
+    store.worker("default", host="web-1")
+    done = cli("server", "quiet", "web-1", "--timeout", "100ms", code=124)
+    assert "web-1:7 is active after 100ms" in done.err
+
+
+def test_a_flushed_group_is_ripe_and_keeps_its_order(
+    cli: Cli, store: Store, raw: redis.Redis
+) -> None:
+    for n in range(3):
+        store.task(task_id=f"x{n}", group="g")
+    raw.zadd(keys.group("default", "g"), {"x2": 9_999_999_999, "x0": 1_000_000_001})
+    done = cli("group", "flush", "g", "--json").json["done"]
+    assert done == [{"group": "g", "queues": ["default"], "tasks": 3}]
+    (newest,) = raw.zrange(keys.group("default", "g"), -1, -1)
+    assert newest == b"x2", "a task from the future is not meant"
+    raw.zrem(keys.group("default", "g"), "x2")
+    scores = raw.zrange(keys.group("default", "g"), 0, -1, withscores=True)
+    assert [one for one, _ in scores] == [b"x0", b"x1"]
+    assert all(score < time.time() - 300 * 86_400 for _, score in scores)
+    cli("group", "flush", "nope", code=3)
+    cli("group", "flush", code=2)

@@ -56,6 +56,7 @@ def test_a_queue_shows_its_sizes_and_counters(inspector: Inspector, store: Store
         orphaned=2,
         paused=True,
         paused_at=datetime.fromtimestamp(NOW - 60, UTC),
+        paused_by="",
         processed=10,
         failed=1,
         processed_total=100,

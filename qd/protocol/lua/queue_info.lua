@@ -15,11 +15,12 @@
 -- KEYS[11] processed_day    STRING asynq:{q}:processed:YYYY-MM-DD
 -- KEYS[12] failed           STRING asynq:{q}:failed
 -- KEYS[13] failed_day       STRING asynq:{q}:failed:YYYY-MM-DD
+-- KEYS[14] paused_by        STRING qd:{q}:paused_by
 -- ARGV[1]  task_prefix      asynq:{q}:t:
 -- ARGV[2]  now              Unix seconds
 -- Returns  pending, active, active with a live lease, scheduled, retry, archived, completed, groups,
 --          paused ('' = not), processed, processed today, failed, failed today, pending_since of the
---          next task ('' = unknown), list of keys of a wrong type
+--          next task ('' = unknown), list of keys of a wrong type, who paused it ('' = unknown)
 local broken = {}
 local function ask(kind, key, ...)
   local found = redis.call('TYPE', key).ok
@@ -61,4 +62,5 @@ return {
   value(KEYS[13]),
   since,
   broken,
+  value(KEYS[14]),
 }

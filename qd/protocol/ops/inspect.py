@@ -20,9 +20,13 @@ from qd.protocol.state import TaskState
 _READ_TASK = Script("read_task")
 _READ_LIST_PAGE = Script("read_list_page")
 _READ_SET_PAGE = Script("read_set_page")
+_FIND_PLACE = Script("find_place")
 
 _PAGE_BYTES = 4 * 1024 * 1024
 """A page ends when about so much was read: payloads may be large, and a script blocks Redis."""
+
+_LOOK_AHEAD = 500_000
+"""Tasks of a line among which one is looked for: some 5 ms."""
 
 _MARKS = 200
 """Ids that a cursor remembers of a list."""
@@ -180,6 +184,24 @@ def read_ids(source: Container, *, offset: int, limit: int) -> Op[list[str]]:
 def count(source: Container) -> Op[int]:
     """How many ids a container holds."""
     return command("LLEN" if source.is_list else "ZCARD", [source.key], [], int)
+
+
+def place(queue: str, task_id: str) -> Op[int | None]:
+    """How many pending tasks are taken before this one; None if it is not among the first 500,000."""
+    return script(
+        _FIND_PLACE,
+        [keys.pending(queue)],
+        [task_id, _LOOK_AHEAD],
+        lambda reply: None if reply[1] < 0 else int(reply[1]),
+    )
+
+
+def lock(unique_key: str) -> list[Op[Any]]:
+    """The task that has a uniqueness lock ("" if none has), and for how many milliseconds."""
+    return [
+        command("GET", [unique_key], [], lambda reply: text(reply or b"")),
+        command("PTTL", [unique_key], [], int),
+    ]
 
 
 def _stored(fields: Sequence[Any]) -> Stored:

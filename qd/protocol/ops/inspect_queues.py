@@ -15,12 +15,17 @@ _INFO = Script("queue_info")
 _MEMORY = Script("queue_memory")
 _GROUP_SIZES = Script("group_sizes")
 _FIND_GROUPS = Script("find_groups")
+_FLUSH_GROUP = Script("flush_group")
 _REMOVE = Script("remove_queue")
 _SWEEP = Script("sweep_queue")
 
 _MEMORY_SAMPLE = 20
 _MEMORY_GROUPS = 5
 _GROUPS_PAGE = 500
+_FLUSH_BATCH = 500
+_FLUSH_BY = 400 * 86_400
+"""Seconds that a flushed group is made older by: more than any grace period."""
+
 _SCAN_PAGE = 1000
 
 
@@ -38,6 +43,7 @@ class QueueCounts:
     groups: int
     paused: bool
     paused_at: int | None
+    paused_by: str
     processed: int
     processed_today: int
     failed: int
@@ -99,6 +105,7 @@ def info(queue: str, *, day: str, now: int) -> Op[QueueCounts]:
             keys.processed_on(queue, day),
             keys.failed(queue),
             keys.failed_on(queue, day),
+            keys.paused_by(queue),
         ],
         [keys.task_prefix(queue), now],
         _counts,
@@ -107,7 +114,9 @@ def info(queue: str, *, day: str, now: int) -> Op[QueueCounts]:
 
 def _counts(reply: Any) -> QueueCounts:
     pending, active, leased, scheduled, retry, archived, completed, groups = reply[:8]
-    paused, processed, processed_today, failed, failed_today, since, problems = reply[8:]
+    paused, processed, processed_today, failed, failed_today, since, problems, by = reply[8:]
+    # Another program may have resumed and paused it since: then the moment is another one.
+    moment, _, paused_by = text(by).partition(" ")
     return QueueCounts(
         pending=pending,
         active=active,
@@ -119,6 +128,7 @@ def _counts(reply: Any) -> QueueCounts:
         groups=groups,
         paused=bool(paused),
         paused_at=whole(paused),
+        paused_by=paused_by if paused and moment == text(paused) else "",
         processed=whole(processed) or 0,
         processed_today=whole(processed_today) or 0,
         failed=whole(failed) or 0,
@@ -167,6 +177,20 @@ def group_sizes(queue: str, cursor: str) -> Op[tuple[str, dict[str, int]]]:
     )
 
 
+def flush_group(queue: str, group: str, *, until: int) -> Op[int]:
+    """
+    Make up to 500 tasks that came until then look so old that their group is merged at the next look.
+
+    Returns how many those were; to be repeated until there are none.
+    """
+    return script(
+        _FLUSH_GROUP,
+        [keys.group(queue, group)],
+        [until, _FLUSH_BY, _FLUSH_BATCH],
+        int,
+    )
+
+
 def history(queue: str, days: Sequence[str]) -> Op[list[tuple[int, int]]]:
     """(processed, failed) of each of *days*, which are UTC dates."""
     wanted = [
@@ -189,6 +213,15 @@ def pause(queue: str, *, now: int) -> Op[bool]:
         lambda reply: reply is not None,
         repeatable=False,
     )
+
+
+def sign_pause(queue: str, who: str, *, now: int) -> Op[bool]:
+    """Note who has paused a queue; *now* is what `pause` was given."""
+    return command("SET", [keys.paused_by(queue)], [f"{now} {who}"], bool)
+
+
+def unsign_pause(queue: str) -> Op[int]:
+    return command("DEL", [keys.paused_by(queue)], [], int)
 
 
 def resume(queue: str) -> Op[bool]:
@@ -215,6 +248,7 @@ def remove(queue: str, *, limit: int) -> Op[Removal]:
             keys.aggregation_sets(queue),
             keys.lease(queue),
             keys.paused(queue),
+            keys.paused_by(queue),
         ],
         [keys.task_prefix(queue), keys.group_prefix(queue), limit],
         lambda reply: Removal(bool(reply[0]), *reply[1:]),

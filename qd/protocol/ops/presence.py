@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from qd.protocol import codec, constants, keys
+from qd.protocol import codec, constants, keys, orders
 from qd.protocol.message import SchedulerEntry, ServerInfo, WorkerInfo
-from qd.protocol.op import Argument, Op, command, script
+from qd.protocol.op import Argument, Op, command, script, text
+from qd.protocol.orders import Order
 from qd.protocol.scripts import Script
 
 _WRITE_SERVER = Script("write_server")
 _WRITE_ENTRIES = Script("write_entries")
+
+_ANSWER_TTL = 60
 
 
 def write_server(
@@ -67,3 +70,17 @@ def clear_entries(scheduler_id: str) -> list[Op[Any]]:
 def publish_cancel(task_id: str) -> Op[int]:
     """Ask whoever runs a task to cancel it; returns how many clients heard (on a cluster: of one node)."""
     return command("PUBLISH", [], [keys.CANCEL_CHANNEL, task_id], int)
+
+
+def publish_order(order: Order) -> Op[int]:
+    """Tell one worker process to do something; who hears is as with `publish_cancel`."""
+    return command("PUBLISH", [], [keys.CANCEL_CHANNEL, orders.encode(order)], int)
+
+
+def write_answer(reply_key: str, answer: str) -> Op[bool]:
+    """Leave the answer to an order for a minute."""
+    return command("SETEX", [reply_key], [_ANSWER_TTL, answer], bool)
+
+
+def read_answer(reply_key: str) -> Op[str | None]:
+    return command("GET", [reply_key], [], lambda reply: None if reply is None else text(reply))

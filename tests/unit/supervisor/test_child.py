@@ -24,7 +24,9 @@ count = st.integers(min_value=0, max_value=2**63)
 short_text = st.text(max_size=300)
 
 reports = st.one_of(
-    st.sampled_from([ReportKind.BOOTING, ReportKind.RECYCLE, ReportKind.STOPPING]).map(Report),
+    st.sampled_from(
+        [ReportKind.BOOTING, ReportKind.RECYCLE, ReportKind.STOPPING, ReportKind.STOP_ALL]
+    ).map(Report),
     st.builds(Report, st.just(ReportKind.READY), identity=short_text),
     st.builds(
         Report,
