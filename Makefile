@@ -35,8 +35,8 @@ format: $(VENV)/.dev ## put the code into shape
 	$(RUN)/ruff check --fix
 	$(RUN)/ruff format
 
-bench: $(VENV)/.dev ## the benchmarks
-	$(RUN)/python -m tests.bench
+bench: $(VENV)/.dev ## the benchmarks, peers beside qd: a quarter of an hour
+	$(RUN)/python -m tests.bench $(ARGS)
 
 chaos: $(VENV)/.dev ## kill, freeze and starve a real fleet; SCENES="storm poison", PROFILE=short
 	$(RUN)/python -m tests.chaos $(SCENES) --profile $(or $(PROFILE),full)

@@ -26,6 +26,14 @@ async def wait(x: int) -> None:
     await asyncio.sleep(0.01)
 
 
+@app.task("burn")
+def burn(x: int) -> None:
+    """Work for 5 ms, measured in CPU time of this thread."""
+    end = time.thread_time() + 0.005
+    while time.thread_time() < end:
+        sum(range(100))
+
+
 @app.task("stamp")
 async def stamp(sent_ns: int) -> None:
     """Append how long ago the task was enqueued, in nanoseconds."""

@@ -32,6 +32,7 @@ var commands = map[string]command{
 	"cron-next":    runCronNext,
 	"metrics":      runMetrics,
 	"steps":        runSteps,
+	"stamp":        runStamp,
 }
 
 // errUsage marks mistakes of the caller, which must not look like an answer from asynq.
