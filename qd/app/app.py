@@ -5,20 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack
 from weakref import WeakSet
 
 from qd.app.connection import Connection
 from qd.app.handle import TaskHandle, declare
-from qd.app.schedules import Declared, from_settings
+from qd.app.schedules import Schedules
+from qd.client.declared import Declared
 from qd.config.load import from_mapping, load
 from qd.config.model import Settings
+from qd.durations import seconds
 from qd.errors import UsageError
 from qd.handlers.context import Context
 from qd.handlers.handler import Handler, RetryDelay, make_handler
 from qd.handlers.middleware import Middleware
-from qd.handlers.options import NO_OPTIONS, OptionKeywords, TaskOptions
+from qd.handlers.options import NO_OPTIONS, Duration, OptionKeywords, TaskOptions
 from qd.handlers.routing import Router
 from qd.policy.cron import parse as parse_spec
 from qd.policy.retry import RetryPolicy
@@ -66,7 +69,7 @@ class App:
         self._connection: Connection | None = None
         self._client: Client | None = None
         self._inspector: Inspector | None = None
-        self._inspector_link: Link | None = None
+        self._link: Link | None = None
         self._embedded: EmbeddedWorker | None = None
         _apps.add(self)
 
@@ -163,6 +166,10 @@ class App:
         timezone: str | None = None,
         missed: str = "skip",
         overlap: str = "allow",
+        jitter: Duration = 0,
+        dst: str = "debian",
+        start: datetime | None = None,
+        end: datetime | None = None,
         **options: Unpack[OptionKeywords],
     ) -> Callable[[Any], Any]:
         """
@@ -171,8 +178,20 @@ class App:
         Decorates a plain function (which becomes a task named `module.function`), or what
         `@app.task` gave back.
 
+        Args:
+            missed: What becomes of ticks during which no scheduler ran: `skip`, `once` or `all`.
+
+            overlap: `skip` lets a tick pass while the task of the last one has not ended.
+
+            jitter: Delay each task by a random time of up to this, in whole seconds.
+
+            dst: Local times that a clock change skips or repeats are due once (`debian`), or as
+                often as the clock shows them (`asynq`).
+
+            start, end: Nothing is due before the one and after the other.
+
         Raises:
-            UsageError: The spec cannot be read, or the name is taken.
+            UsageError: The spec cannot be read, a policy is unknown, or the name is taken.
         """
         try:
             parse_spec(spec, timezone=timezone or "UTC")
@@ -190,7 +209,18 @@ class App:
                     f"two schedules are named {entry!r}", hint="Give one of them name=..."
                 )
             self._declared[entry] = Declared(
-                entry, spec, handle.type, payload, own, timezone, missed, overlap
+                name=entry,
+                spec=spec,
+                task_type=handle.type,
+                payload=payload,
+                options=own,
+                timezone=timezone,
+                missed=missed,
+                overlap=overlap,
+                jitter=seconds(jitter),
+                dst=dst,
+                start=start,
+                end=end,
             )
             return handle
 
@@ -280,12 +310,9 @@ class App:
         ).over(declared)
 
     @property
-    def schedules(self) -> list[Declared]:
-        """All periodic tasks; one in the YAML replaces one of the same name in the code."""
-        configured = {
-            name: from_settings(name, entry) for name, entry in self.settings.schedule.items()
-        }
-        return list({**self._declared, **configured}.values())
+    def schedules(self) -> Schedules:
+        """The periodic tasks: those declared, and the way to add and remove others at run time."""
+        return Schedules(self.settings, self._declared, self._operator_link)
 
     def new_task(self, task_type: str) -> TaskBuilder:
         """Return a builder for a task of any type, this application's or not."""
@@ -296,12 +323,17 @@ class App:
     def inspector(self) -> Inspector:
         """Return the operator's view of the queues; made on first use, closed with the app."""
         if self._inspector is None:
-            from qd.broker.connect import open_link
             from qd.inspector.inspector import Inspector
 
-            self._inspector_link = open_link(self.connection.endpoint)
-            self._inspector = Inspector(self._inspector_link)
+            self._inspector = Inspector(self._operator_link())
         return self._inspector
+
+    def _operator_link(self) -> Link:
+        if self._link is None:
+            from qd.broker.connect import open_link
+
+            self._link = open_link(self.connection.endpoint)
+        return self._link
 
     def stats(self) -> Any:
         """Return totals over all queues and facts about the server."""
@@ -332,9 +364,9 @@ class App:
 
     def close(self) -> None:
         """Close the connections of client and inspector, and let go of qd's own server."""
-        if self._inspector_link is not None:
-            self._inspector_link.close()
-            self._inspector = self._inspector_link = None
+        if self._link is not None:
+            self._link.close()
+            self._inspector = self._link = None
         if self._client is not None:
             self._client.close()
             self._client = None

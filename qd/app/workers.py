@@ -87,7 +87,7 @@ async def start_scheduler(app: App, endpoint: Endpoint) -> Scheduler:
         queues=list(prefixed_queues(app.settings)),
         composer=make_composer(app.settings),
         rules=retry_rules(app),
-        declared=app.schedules,
+        declared=list(app.schedules),
         aggregators=app.aggregators,
         options_of=app.options_of_type,
     )

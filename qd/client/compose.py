@@ -8,12 +8,13 @@ task is pending at once.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from qd import jsoncodec
 from qd.client.ids import new_id
 from qd.errors import PayloadError, PayloadTooLarge
-from qd.handlers.options import TaskOptions
+from qd.handlers.options import NO_OPTIONS, TaskOptions
 from qd.protocol import codec, constants, keys, names
 from qd.protocol.message import TaskMessage, Terms
 from qd.protocol.ops.tasks import NewTask
@@ -57,9 +58,7 @@ class Composer:
             PayloadTooLarge: The payload exceeds the limit; both sizes are named.
             PayloadError: The payload has no JSON form.
         """
-        # A deadline alone means no timeout, as in asynq; the default is for tasks with neither.
-        own_deadline = options.deadline is not None and options.timeout is None
-        options = options.over(self._no_timeout if own_deadline else self._defaults)
+        options = self._with_defaults(options)
         names.check_type(task_type)
         raw = self.encode_payload(task_type, payload)
         queue = self.stored(options.queue or constants.DEFAULT_QUEUE)
@@ -90,6 +89,21 @@ class Composer:
             terms.group,
         )
         return Composed(task_type, queue, state, new, next_at, own_id)
+
+    @cached_property
+    def bare(self) -> Composer:
+        """The same without defaults and prefix, for options that are complete."""
+        return Composer(NO_OPTIONS, queue_prefix="", payload_limit=self._payload_limit)
+
+    def complete(self, options: TaskOptions) -> TaskOptions:
+        """Return options with all defaults, and with the queue's name as it stands in Redis."""
+        options = self._with_defaults(options)
+        return replace(options, queue=self.stored(options.queue or constants.DEFAULT_QUEUE))
+
+    def _with_defaults(self, options: TaskOptions) -> TaskOptions:
+        # A deadline alone means no timeout, as in asynq; the default is for tasks with neither.
+        own_deadline = options.deadline is not None and options.timeout is None
+        return options.over(self._no_timeout if own_deadline else self._defaults)
 
     def stored(self, queue: str) -> str:
         """Return a queue's name as it stands in Redis: with the prefix."""

@@ -14,6 +14,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from qd.config.addresses import check_redis_address, split_redis_addresses
@@ -189,6 +190,28 @@ def _time_zone(text: str) -> str:
     return text
 
 
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(
+            f'"{text}" is not a time; write one such as 2030-01-31T08:00:00Z'
+        ) from None
+    return _moment_native(moment)
+
+
+def _moment_native(value: object) -> datetime:
+    if not isinstance(value, datetime):
+        raise ValueError(f"{value!r} is not a time; use an aware datetime")
+    if value.tzinfo is None:
+        raise ValueError(f"{value.isoformat()} has no time zone; write Z behind it for UTC")
+    return value
+
+
+def _show_moment(value: datetime) -> str:
+    return value.isoformat().replace("+00:00", "Z")
+
+
 def _from_text(check: Callable[[str], Any]) -> Callable[[object], Any]:
     return lambda value: check(_text_native(value))
 
@@ -221,6 +244,7 @@ QUEUE = Kind(_queue, _from_text(_queue))
 QUEUE_PREFIX = Kind(_queue_prefix, _from_text(_queue_prefix))
 NAME = Kind(_name, _from_text(_name))
 TIME_ZONE = Kind(_time_zone, _from_text(_time_zone))
+MOMENT = Kind(_moment, _moment_native, _show_moment)
 REDIS_ADDRESS = Kind(check_redis_address, _from_text(check_redis_address), mask_url)
 REDIS_ADDRESSES = ListOf(REDIS_ADDRESS, split_redis_addresses)
 DURATIONS = ListOf(DURATION, split_at_commas)

@@ -6,11 +6,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from qd.config.kinds import (
     DURATION,
     DURATIONS,
+    MOMENT,
     NAME,
     NUMBER,
     QUEUE,
@@ -100,4 +102,18 @@ class ScheduleEntry:
         "skip", "ticks that passed while no scheduler ran", choice("skip", "once", "all")
     )
     overlap: str = setting("allow", "while the last task still runs", choice("allow", "skip"))
+    jitter: float = setting(
+        0.0, "random delay of each task, up to this, in whole seconds", DURATION, minimum=0
+    )
+    dst: str = setting(
+        "debian",
+        "local times that a clock change skips or repeats: due once, or as asynq has it",
+        choice("debian", "asynq"),
+    )
+    start: datetime | None = setting(
+        None, "first time it may be due", MOMENT, example=datetime(2030, 1, 1, tzinfo=UTC)
+    )
+    end: datetime | None = setting(
+        None, "last time it may be due", MOMENT, example=datetime(2030, 12, 31, tzinfo=UTC)
+    )
     enabled: bool = setting(True, "false keeps the entry but never enqueues it", SWITCH)

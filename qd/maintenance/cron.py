@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from qd import failpoint
 from qd.broker.async_link import AsyncLink
@@ -20,6 +20,7 @@ from qd.errors import BrokerError, BrokerUnavailable
 from qd.maintenance.counters import Counters
 from qd.maintenance.each_queue import Troubles
 from qd.maintenance.entries import Entry
+from qd.maintenance.stored import Stored
 from qd.protocol.ops import cron, tasks
 from qd.protocol.ops.cron import Decision
 from qd.service import Service
@@ -31,25 +32,49 @@ _AFTER_TROUBLE = 2.0
 
 
 class Cron:
-    """The loop for some entries; without any it does not run."""
+    """
+    The loop for *entries* of the program, and for *stored* ones, which win over those of their name.
 
-    def __init__(self, link: AsyncLink, entries: Sequence[Entry], counts: Counters) -> None:
+    *on_entries* is told the entries whenever they change.
+    """
+
+    def __init__(
+        self,
+        link: AsyncLink,
+        entries: Sequence[Entry],
+        counts: Counters,
+        *,
+        stored: Stored | None = None,
+        on_entries: Callable[[list[Entry]], None] = lambda _entries: None,
+    ) -> None:
         self._link = link
+        self._own = {entry.name: entry for entry in entries}
         self._entries = list(entries)
         self._counts = counts
+        self._stored = stored
+        self._on_entries = on_entries
         self._log = logging.getLogger("qd.cron")
         self._troubles = Troubles(self._log)
         self._service = Service("cron", lambda: self.step(time.time()))
 
     def start(self) -> None:
-        if self._entries:
-            self._service.start()
+        if self._stored is not None:
+            self._stored.on_news = self._service.wake
+        self._service.start()
 
     async def stop(self) -> None:
         await self._service.stop()
+        if self._stored is not None:
+            await self._stored.close()
 
     async def step(self, now: float) -> float:
         """Enqueue the ticks that are due at *now*; returns the seconds until the next one."""
+        pause = _LONGEST_SLEEP
+        if self._stored is not None:
+            found = await self._stored.read(now)
+            if found is not None:
+                self._take_over(found)
+            pause = min(pause, max(self._stored.look_at - now, 0.0))
         due = [
             one for one in self._entries
             if one.last is None or (one.next_at is not None and one.next_at <= now)
@@ -57,7 +82,6 @@ class Cron:
         outcomes = await asyncio.gather(
             *(self._serve(one, now) for one in due), return_exceptions=True
         )
-        pause = _LONGEST_SLEEP
         for entry, outcome in zip(due, outcomes, strict=True):
             name = f"schedule {entry.name}"
             if outcome is None:
@@ -74,9 +98,20 @@ class Cron:
                 pause = min(pause, max(entry.next_at - time.time() + 0.001, 0.0))
         return pause
 
+    def _take_over(self, stored: Mapping[str, Entry]) -> None:
+        """Go on with other entries; what is decided of them stands in Redis."""
+        known = set(map(id, self._entries))
+        self._entries = list({**self._own, **stored}.values())
+        for entry in self._entries:
+            if id(entry) not in known:
+                entry.begin_anew()
+        self._on_entries(self._entries)
+
     async def _serve(self, entry: Entry, now: float) -> None:
         if entry.last is None:
-            known = await self._link.execute(cron.begin(entry.queue, entry.name, now=int(now)))
+            known = await self._link.execute(
+                cron.begin(entry.queue, entry.name, now=int(now), since=entry.since)
+            )
             entry.decided(known.tick, known.fired)
         for tick in entry.due(now):
             await self._tick(entry, tick, now)

@@ -7,14 +7,12 @@ Which ticks are due, and which of those that were missed, is decided here, witho
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Protocol
 
 from qd.client.compose import Composed, Composer
-from qd.errors import CronError
+from qd.client.declared import Declared, complete, compose_tick
 from qd.handlers.options import TaskOptions
-from qd.policy.cron import parse
-from qd.protocol import codec
 from qd.protocol.gotext import option_strings
 from qd.protocol.message import SchedulerEntry
 from qd.protocol.ops.cron import entry_id
@@ -31,29 +29,6 @@ MOST_MISSED = 100
 _NS = 1_000_000_000
 
 
-class Declaration(Protocol):
-    """One periodic task as it was declared. `timezone` None is the scheduler's own."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def spec(self) -> str: ...
-    @property
-    def task_type(self) -> str: ...
-    @property
-    def payload(self) -> Any: ...
-    @property
-    def options(self) -> TaskOptions: ...
-    @property
-    def timezone(self) -> str | None: ...
-    @property
-    def missed(self) -> str: ...
-    @property
-    def overlap(self) -> str: ...
-    @property
-    def enabled(self) -> bool: ...
-
-
 class Entry:
     """
     One periodic task. `last` is the last tick that was decided, `fired` the last that was enqueued.
@@ -68,7 +43,7 @@ class Entry:
 
     def __init__(
         self,
-        declared: Declaration,
+        declared: Declared,
         composer: Composer,
         *,
         queue_prefix: str,
@@ -76,35 +51,30 @@ class Entry:
         options_of: Callable[[str], TaskOptions],
         now: float,
     ) -> None:
+        base = options_of(declared.task_type)
         self.name = declared.name
         self.id = entry_id(queue_prefix, declared.name)
-        self.spec = declared.spec
         self.overlap = declared.overlap != "skip"
+        self.since = declared.since
         self.last: int | None = None
         self.fired: int | None = None
-        self._missed = declared.missed
+        self._schedule = declared.schedule(timezone)
         self._composer = composer
-        self._payload = declared.payload
-        self._task_type = declared.task_type
-        self._options = declared.options.over(options_of(declared.task_type))
-        try:
-            # Anchored, or each scheduler would have ticks of its own.
-            self._schedule = parse(
-                declared.spec, timezone=declared.timezone or timezone, anchored=True
-            )
-        except CronError as error:
-            raise CronError(f"schedule {declared.name}: {error}", hint=error.hint) from error
+        self._options = declared.options.over(base)
+        self._declared = replace(
+            complete(declared, base, composer), timezone=declared.timezone or timezone
+        )
+        # Composed once to see that it can be.
+        self.queue = self.compose(int(now), now).queue
         self.next_at = self._after(int(now))
-        sample = self.compose(int(now), now)
-        self.queue = sample.queue
-        self._message = codec.decode_task(sample.new.message)
 
     def compose(self, tick: int, now: float) -> Composed:
-        """Return the task of a tick; without an id of its own its id names entry and tick."""
-        own = TaskOptions(task_id=f"cron:{self.name}:{_moment(tick):%Y-%m-%dT%H:%M:%SZ}")
-        return self._composer.compose(
-            self._task_type, self._payload, self._options.over(own), now=now
-        )
+        """Return the task of a tick."""
+        return compose_tick(self._declared, self._composer, tick, now)
+
+    def begin_anew(self) -> None:
+        """Ask Redis again where the entry stands, before anything more is enqueued."""
+        self.last = None
 
     def decided(self, tick: int, fired: int | None) -> None:
         """The tick, and all before it, are settled: just now, or before this process began."""
@@ -123,9 +93,9 @@ class Entry:
         until = int(now)
         since = max(self.last, int(now - LATE))
         late = self._latest(since, until, MOST_MISSED)
-        if self._missed == "all":
+        if self._declared.missed == "all":
             return [*self._latest(self.last, since, MOST_MISSED - len(late)), *late]
-        if self._missed == "once" and not late:
+        if self._declared.missed == "once" and not late:
             return self._latest(self.last, since, 1)
         return late
 
@@ -139,9 +109,9 @@ class Entry:
         options = self._options
         return SchedulerEntry(
             id=self.id,
-            spec=self.spec,
-            task_type=self._task_type,
-            task_payload=self._message.payload,
+            spec=self._declared.spec,
+            task_type=self._declared.task_type,
+            task_payload=self._declared.payload or b"",
             options=tuple(
                 option_strings(
                     max_retry=options.max_retry,
@@ -159,6 +129,10 @@ class Entry:
             next_ns=None if self.next_at is None else self.next_at * _NS,
             prev_ns=None if self.fired is None else self.fired * _NS,
         )
+
+    def document(self) -> bytes:
+        """The entry as qd's own tools read it (`qd.client.declared`)."""
+        return self._declared.to_json()
 
     def _after(self, moment: int) -> int | None:
         found = self._schedule.next(_moment(moment))

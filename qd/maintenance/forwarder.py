@@ -1,10 +1,9 @@
 """
 Moves scheduled and retry tasks that are due to where they run from.
 
-Sleeps until the next task is due. Redis tells of tasks that are due earlier: the sets are read on a
-connection with CLIENT TRACKING (Redis docs: "Client-side caching"), and a change of one that was
-read is announced. Where that is not to be had, on a cluster and behind some proxies, the sets are
-looked at every second, which is as exact, since tasks are due at whole seconds.
+Sleeps until the next task is due; Redis tells of tasks that are due earlier (`tracking`). Where it
+does not, the sets are looked at every second, which is as exact, since tasks are due at whole
+seconds.
 """
 
 from __future__ import annotations
@@ -16,20 +15,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from qd import failpoint
-from qd.broker.async_link import AsyncLink
-from qd.broker.connect import open_async_link, open_node_link
-from qd.broker.endpoint import Endpoint, Topology
-from qd.errors import BrokerError, BrokerRefused, BrokerUnavailable
+from qd.broker.endpoint import Endpoint
+from qd.errors import BrokerError, BrokerUnavailable
 from qd.maintenance.counters import Counters
 from qd.maintenance.each_queue import Troubles
+from qd.maintenance.tracking import Tracking
 from qd.protocol import keys
-from qd.protocol.op import Op, text
 from qd.protocol.ops import upkeep
 from qd.protocol.state import TaskState
 from qd.service import Service
-
-# OPTIN: only what is asked for is tracked. NOLOOP: what this connection changes is no news to it.
-_TRACKING = ("CLIENT", "TRACKING", "ON", "OPTIN", "NOLOOP")
 
 _SLICE = 200
 """Tasks per call: about a millisecond of Redis."""
@@ -62,7 +56,6 @@ class Forwarder:
     """The loop for some queues. *counts* is added to."""
 
     def __init__(self, endpoint: Endpoint, queues: Sequence[str], counts: Counters) -> None:
-        self._endpoint = endpoint
         self._counts = counts
         self._sources = {
             key(queue): _Source(queue, state)
@@ -72,11 +65,15 @@ class Forwarder:
                 (keys.retry, TaskState.RETRY),
             )
         }
-        self._tracking = endpoint.topology is not Topology.CLUSTER
-        self._link: AsyncLink | None = None
         self._changed: set[str] = set()
         self._news: asyncio.TimerHandle | None = None
         self._log = logging.getLogger("qd.forwarder")
+        self._tracking = Tracking(
+            endpoint,
+            self._on_change,
+            log=self._log,
+            otherwise="delayed tasks are looked for every second",
+        )
         self._troubles = Troubles(self._log)
         self._service = Service("forwarder", lambda: self.step(time.time()))
 
@@ -87,55 +84,50 @@ class Forwarder:
         await self._service.stop()
         if self._news is not None:
             self._news.cancel()
-        link, self._link = self._link, None
-        if link is not None:
-            await link.close()
+        await self._tracking.close()
 
     async def step(self, now: float) -> float:
         """Forward what is due at *now*, slice by slice; returns the seconds until the next is."""
-        link = await self._connected()
         # A clock that was set back must not make anything wait for the old time.
         due = [
-            one for one in self._sources.values() if not now < one.look_at <= now + _LONGEST_SLEEP
+            one
+            for one in self._sources.values()
+            if not self._tracking.active or not now < one.look_at <= now + _LONGEST_SLEEP
         ]
         try:
             if due:
-                await self._look(link, due, now)
+                await self._look(due, now)
             for _ in range(_ROUNDS):
                 due = [one for one in due if one.look_at <= now]
                 if not due:
                     break
-                drained = await self._forward(link, due, now)
+                drained = await self._forward(due, now)
                 # Looked at again: only what was read last is announced when it changes.
                 if drained:
-                    await self._look(link, drained, now)
+                    await self._look(drained, now)
         except BrokerError:
             self._look_at_all()
             raise
         return self._pause(now)
 
-    async def _look(self, link: AsyncLink, sources: list[_Source], now: float) -> None:
+    async def _look(self, sources: list[_Source], now: float) -> None:
         """Find out when the first task of each is due, and ask to be told of changes."""
         for source in sources:
             source.look_at = now + _LONGEST_SLEEP
-        steps: list[Op[Any]] = []
-        for source in sources:
-            if self._tracking:
-                steps.append(upkeep.watch())
-            steps.append(upkeep.next_due(source.queue, source.state))
-        answers = await link.execute_each(steps)
-        if self._tracking:
-            answers = answers[1::2]
+        answers = await self._tracking.read_each(
+            [upkeep.next_due(source.queue, source.state) for source in sources]
+        )
         for source, answer in zip(sources, answers, strict=True):
             if self._is_well(source, f"reading {source.name}", answer, now) and answer is not None:
                 source.look_at = min(source.look_at, answer)
 
-    async def _forward(self, link: AsyncLink, sources: list[_Source], now: float) -> list[_Source]:
+    async def _forward(self, sources: list[_Source], now: float) -> list[_Source]:
         """Move one slice of each, so that none waits for another; returns those now drained."""
         now_ns = int(now * 1_000_000_000)
         steps = [
             upkeep.forward(one.queue, one.state, now_ns=now_ns, limit=_SLICE) for one in sources
         ]
+        link = await self._tracking.link()
         failpoint.hit("forward.before")
         answers = await link.execute_each(steps)
         failpoint.hit("forward.after")
@@ -162,38 +154,13 @@ class Forwarder:
 
     def _pause(self, now: float) -> float:
         next_at = min((one.look_at for one in self._sources.values()), default=now + _LONGEST_SLEEP)
-        if not self._tracking:
+        if not self._tracking.active:
             next_at = min(next_at, int(now) + 1)
         # A millisecond late: a timer that fires early would only have to be set again.
         return max(next_at - time.time() + 0.001, 0.0) if next_at > now else 0.0
 
-    async def _connected(self) -> AsyncLink:
-        if self._link is None:
-            link = await self._open_tracking() if self._tracking else None
-            self._link = link or open_async_link(self._endpoint)
-        if not self._tracking:
-            self._look_at_all()
-        return self._link
-
-    async def _open_tracking(self) -> AsyncLink | None:
-        """Return a connection on which Redis tells of changes; None if it refuses to."""
-        link = open_node_link(
-            self._endpoint, greeting=[_TRACKING], on_push=self._on_push, on_lost=self._on_lost
-        )
-        try:
-            await link.connect()
-        except BrokerRefused as error:
-            # A refused login is refused again, and told of, on the other kind of connection.
-            self._log.warning("delayed tasks are looked for every second: %s", error)
-            self._tracking = False
-            return None
-        return link
-
-    def _on_push(self, message: list[Any]) -> None:
-        if message[0] != b"invalidate":
-            return
-        # No keys: the whole database was flushed.
-        self._changed.update(self._sources if message[1] is None else map(text, message[1]))
+    def _on_change(self, changed: list[str] | None) -> None:
+        self._changed.update(self._sources if changed is None else changed)
         if self._news is None:
             self._news = asyncio.get_running_loop().call_later(_SETTLE, self._tell)
 
@@ -204,11 +171,6 @@ class Forwarder:
             source = self._sources.get(key)
             if source is not None:
                 source.look_at = 0.0
-        self._service.wake()
-
-    def _on_lost(self) -> None:
-        # The link connects again by itself, but what it had asked to be told of is forgotten.
-        self._look_at_all()
         self._service.wake()
 
     def _look_at_all(self) -> None:

@@ -11,18 +11,20 @@ from collections.abc import Callable, Sequence
 from qd.broker.connect import open_async_link
 from qd.broker.endpoint import Endpoint
 from qd.client.compose import Composer
+from qd.client.declared import Declared
 from qd.config.model import Settings
 from qd.handlers.options import TaskOptions
 from qd.handlers.retries import RetryRules
 from qd.maintenance.aggregator import Aggregator, Merge
 from qd.maintenance.counters import Counters
 from qd.maintenance.cron import Cron
-from qd.maintenance.entries import Declaration, Entry
+from qd.maintenance.entries import Entry
 from qd.maintenance.forwarder import Forwarder
 from qd.maintenance.janitor import Janitor
 from qd.maintenance.orphans import hand_back
 from qd.maintenance.publisher import Publisher
 from qd.maintenance.recoverer import Recoverer
+from qd.maintenance.stored import Stored
 
 
 class Scheduler:
@@ -36,7 +38,8 @@ class Scheduler:
 
         rules: When a task that a Go server lost is tried again.
 
-        declared: The periodic tasks; those that are not enabled are left out.
+        declared: The periodic tasks of the program; those that are not enabled are left out.
+            What was added at run time comes from Redis.
 
         aggregators: Patterns of group names and the functions that merge such groups.
 
@@ -55,15 +58,16 @@ class Scheduler:
         queues: Sequence[str],
         composer: Composer,
         rules: RetryRules,
-        declared: Sequence[Declaration],
+        declared: Sequence[Declared],
         aggregators: Sequence[tuple[str, Merge]],
         options_of: Callable[[str], TaskOptions],
     ) -> None:
         own = settings.scheduler
         self.id = f"{socket.gethostname() or 'unknown-host'}:{os.getpid()}:{uuid.uuid4()}"
         self.counts = Counters()
-        self.entries = [
-            Entry(
+
+        def make(one: Declared) -> Entry:
+            return Entry(
                 one,
                 composer,
                 queue_prefix=settings.queue_prefix,
@@ -71,15 +75,21 @@ class Scheduler:
                 options_of=options_of,
                 now=time.time(),
             )
-            for one in declared
-            if one.enabled
-        ]
+
+        entries = [make(one) for one in declared if one.enabled]
         self._queues = list(queues)
         self._link = open_async_link(endpoint)
+        publisher = Publisher(self._link, self.id, entries, heartbeat=own.heartbeat)
         self._loops = (
             Forwarder(endpoint, queues, self.counts),
             Recoverer(self._link, queues, rules, interval=own.recover_interval, counts=self.counts),
-            Cron(self._link, self.entries, self.counts),
+            Cron(
+                self._link,
+                entries,
+                self.counts,
+                stored=Stored(endpoint, settings.queue_prefix, make),
+                on_entries=publisher.show,
+            ),
             Aggregator(
                 self._link,
                 queues,
@@ -98,7 +108,7 @@ class Scheduler:
                 batch=own.janitor_batch,
                 counts=self.counts,
             ),
-            Publisher(self._link, self.id, self.entries, heartbeat=own.heartbeat),
+            publisher,
         )
 
     async def start(self) -> None:

@@ -18,7 +18,7 @@ _UNSETTLED = 1.0
 
 class Publisher:
     """
-    The loop; without entries it does not run. *heartbeat* is in seconds.
+    The loop; what it shows are *entries*, until `show` names others. *heartbeat* is in seconds.
 
     A clean stop takes the entries off the list. Their history stays, for an entry keeps its id.
     """
@@ -29,30 +29,45 @@ class Publisher:
         self._link = link
         self._scheduler_id = scheduler_id
         self._entries = list(entries)
+        self._listed = False
         self._heartbeat = heartbeat
         self._ttl = math.ceil(2 * heartbeat)
         self._log = logging.getLogger("qd.publisher")
         self._service = Service("publisher", lambda: self.step(time.time()))
 
     def start(self) -> None:
-        if self._entries:
-            self._service.start()
+        self._service.start()
+
+    def show(self, entries: Sequence[Entry]) -> None:
+        """Show these from now on."""
+        self._entries = list(entries)
+        self._service.wake()
 
     async def stop(self) -> None:
         await self._service.stop()
-        if not self._entries:
-            return
         try:
-            await self._link.execute_many(presence.clear_entries(self._scheduler_id))
+            await self._clear()
         except BrokerError as error:
             self._log.warning("the schedule is listed %d s longer: %s", self._ttl, error)
 
     async def step(self, now: float) -> float:
         """Show the entries as they are at *now*; returns the seconds until the next time."""
+        if not self._entries:
+            await self._clear()
+            return self._heartbeat
         settled = all(entry.last is not None for entry in self._entries)
         entries = [entry.published() for entry in self._entries]
+        documents = [entry.document() for entry in self._entries]
+        self._listed = True
         await self._link.execute_many(
-            presence.write_entries(self._scheduler_id, entries, now=int(now), ttl=self._ttl)
+            presence.write_entries(
+                self._scheduler_id, entries, documents, now=int(now), ttl=self._ttl
+            )
         )
         # Until the cron loop has read what was before, the last times are missing.
         return self._heartbeat if settled else min(_UNSETTLED, self._heartbeat)
+
+    async def _clear(self) -> None:
+        if self._listed:
+            await self._link.execute_many(presence.clear_entries(self._scheduler_id))
+            self._listed = False

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from qd.errors import CronError, InvalidDuration, UsageError
@@ -21,13 +21,13 @@ from qd.policy.cron_spec import CronFields, parse_fields
 from qd.policy.go_duration import parse_go_duration
 from qd.suggest import did_you_mean
 
-__all__ = ["CronError", "CronSchedule", "Dst", "Every", "Schedule", "parse"]
+__all__ = ["CronError", "CronSchedule", "Dst", "Every", "Limited", "Schedule", "parse"]
 
-Dst = Literal["vixie", "asynq"]
+Dst = Literal["debian", "asynq"]
 """
 What happens to local times that a change of the clock skips or repeats.
 
-- vixie: as cron of Debian, but for a change of any length. A spec with fixed times is due exactly
+- debian: as cron of Debian, but for a change of any length. A spec with fixed times is due exactly
   once for each: skipped ones at the first instant after the jump (02:30 becomes 03:00; all times
   in one jump together are due once), repeated ones the first time only. A wildcard spec, whose
   minute or hour (or second) begins with a star, follows the clock: not due while it jumps, due
@@ -96,7 +96,7 @@ class CronSchedule(Schedule):
             self.fields,
             self.zone,
             _whole_seconds(after) + 1,
-            exactly_once=self.dst == "vixie" and not self.fields.wildcard,
+            exactly_once=self.dst == "debian" and not self.fields.wildcard,
         )
         return None if found is None else _EPOCH + timedelta(seconds=found)
 
@@ -122,8 +122,30 @@ class Every(Schedule):
             return None
 
 
+@dataclass(frozen=True, slots=True)
+class Limited(Schedule):
+    """The due times of `inner` that are not before `start` and not after `end`; None is no limit."""
+
+    inner: Schedule
+    start: datetime | None
+    end: datetime | None
+
+    def next(self, after: datetime) -> datetime | None:
+        _whole_seconds(after)
+        if self.start is not None and after < self.start:
+            after = self.start - timedelta(microseconds=1)
+        found = self.inner.next(after)
+        return None if found is None or (self.end is not None and found > self.end) else found
+
+
 def parse(
-    spec: str, *, timezone: str = "UTC", dst: Dst = "vixie", anchored: bool = False
+    spec: str,
+    *,
+    timezone: str = "UTC",
+    dst: str = "debian",
+    anchored: bool = False,
+    start: datetime | None = None,
+    end: datetime | None = None,
 ) -> Schedule:
     """
     Read a spec: five fields, six with the second first, `@daily` and its like, or `@every 1h30m`.
@@ -135,15 +157,20 @@ def parse(
 
         anchored: Only for `@every`, see Every. Several schedulers need it to agree on the times.
 
+        start, end: Nothing is due before the one and after the other.
+
     Raises:
         CronError: The message quotes the spec and names the field and what is wrong with it.
     """
     if dst not in get_args(Dst):
-        raise CronError(f'unknown dst policy "{dst}"', hint='Use "vixie" or "asynq".')
+        raise CronError(f'unknown dst policy "{dst}"', hint='Use "debian" or "asynq".')
     try:
-        return _parse(spec, timezone, dst, anchored)
+        schedule = _parse(spec, timezone, cast(Dst, dst), anchored)
     except CronError as problem:
         raise CronError(f'cron spec "{spec}": {problem}', hint=problem.hint) from None
+    if start is None and end is None:
+        return schedule
+    return Limited(spec, schedule.timezone, schedule, start, end)
 
 
 def _parse(spec: str, timezone: str, dst: Dst, anchored: bool) -> Schedule:

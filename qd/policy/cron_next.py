@@ -77,6 +77,14 @@ def first_wall(fields: CronFields, start: int, stop: int) -> int | None:
     return wall if wall < stop else None
 
 
+def clock_changes(zone: ZoneInfo, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """Yield the changes of a zone's offset in [start, end): instant, offset before it, and after."""
+    for year in range(_year(start), _year(end) + 1):
+        for instant, offset in _changes(zone, year):
+            if start <= instant < end:
+                yield instant, _offset(zone, instant - 1), offset
+
+
 def _next_day(fields: CronFields, first: int, last: int) -> int | None:
     """Return the first matching day in [first, last], days counted from the Unix epoch."""
     if first > last:

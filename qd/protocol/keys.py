@@ -148,8 +148,18 @@ def fetch(queue: str, owner: str) -> str:
 
 
 def cron(queue: str, name: str) -> str:
-    """qd: the last tick of a periodic task that was enqueued."""
+    """qd: what is known of a periodic task: its last ticks, and whether it is paused."""
     return f"qd:{{{queue}}}:cron:{name}"
+
+
+def schedule(queue_prefix: str) -> str:
+    """qd: the periodic tasks that were added at run time, by name."""
+    return f"qd:schedule:{queue_prefix}" if queue_prefix else "qd:schedule"
+
+
+def scheduler_entries(scheduler_id: str) -> str:
+    """qd: the periodic tasks of one scheduler with all that asynq's entries have no room for."""
+    return f"qd:schedulers:{{{scheduler_id}}}"
 
 
 def lock(name: str) -> str:

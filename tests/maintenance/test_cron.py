@@ -6,7 +6,6 @@ import asyncio
 import calendar
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ import pytest
 from qd.broker.connect import open_async_link
 from qd.broker.endpoint import Endpoint
 from qd.client.compose import Composer
+from qd.client.declared import Declared
 from qd.errors import CronError, InvalidName
 from qd.handlers.options import NO_OPTIONS, TaskOptions
 from qd.maintenance.counters import Counters
@@ -29,17 +29,8 @@ T0 = 1_800_000_000
 """A full hour, and a multiple of ten seconds since the epoch."""
 
 
-@dataclass(frozen=True)
-class Declared:
-    name: str = "job"
-    spec: str = "@every 10s"
-    task_type: str = "demo"
-    payload: Any = None
-    options: TaskOptions = NO_OPTIONS
-    timezone: str | None = None
-    missed: str = "skip"
-    overlap: str = "allow"
-    enabled: bool = True
+def declared_as(**given: Any) -> Declared:
+    return Declared(**{"name": "job", "spec": "@every 10s", "task_type": "demo", **given})
 
 
 def entry(now: float = T0, *, composer: Composer = COMPOSER, **declared: Any) -> Entry:
@@ -47,7 +38,7 @@ def entry(now: float = T0, *, composer: Composer = COMPOSER, **declared: Any) ->
     if options:
         declared["options"] = TaskOptions.of(**options)
     return Entry(
-        Declared(**{"options": TaskOptions(queue="q"), **declared}),
+        declared_as(**{"options": TaskOptions(queue="q"), **declared}),
         composer,
         queue_prefix="",
         timezone="UTC",
@@ -267,10 +258,10 @@ async def test_a_paused_entry_enqueues_nothing_and_makes_up_for_nothing(lab: Lab
     loop = cron(lab, entry(missed="all"))
     await loop.step(T0)
     await lab.link.execute(ops.pause("q", "job", now=T0))
-    assert await lab.link.execute(ops.paused_since("q", "job")) == T0
+    assert (await lab.link.execute(ops.standing("q", "job"))).paused_since == T0
     await loop.step(T0 + 10)
     assert await lab.link.execute(ops.resume("q", "job"))
-    assert await lab.link.execute(ops.paused_since("q", "job")) is None
+    assert (await lab.link.execute(ops.standing("q", "job"))).paused_since is None
     await loop.step(T0 + 20)
     assert fired(lab) == [20]
 

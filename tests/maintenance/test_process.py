@@ -12,7 +12,7 @@ from qd.maintenance.process import Scheduler
 from qd.protocol import keys
 from tests.maintenance.lab import COMPOSER, Lab, no_options, rules
 from tests.maintenance.test_aggregator import join
-from tests.maintenance.test_cron import Declared
+from tests.maintenance.test_cron import declared_as
 from tests.support.servers import RedisServer
 from tests.support.wait import aeventually
 
@@ -46,8 +46,8 @@ async def test_all_loops_do_their_work_together_and_end_without_a_trace(
     lab.raw.hset(keys.task("q", over.id), mapping={"msg": over.message, "state": "completed"})
     lab.raw.zadd(keys.completed("q"), {over.id: now - 1})
     declared = [
-        Declared(name="on", spec="@every 1s", task_type="tick"),
-        Declared(name="off", spec="@every 1s", enabled=False),
+        declared_as(name="on", spec="@every 1s", task_type="tick"),
+        declared_as(name="off", spec="@every 1s", enabled=False),
     ]
     running = scheduler(endpoint, declared=declared)
     await running.start()
@@ -66,7 +66,7 @@ async def test_all_loops_do_their_work_together_and_end_without_a_trace(
 async def test_after_redis_was_away_all_goes_on_by_itself(
     endpoint: Endpoint, server: RedisServer, lab: Lab
 ) -> None:
-    running = scheduler(endpoint, declared=[Declared(spec="@every 1s", task_type="tick")])
+    running = scheduler(endpoint, declared=[declared_as(spec="@every 1s", task_type="tick")])
     await running.start()
     await aeventually(lambda: running.counts.ticks)
     server.restart()

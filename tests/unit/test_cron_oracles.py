@@ -81,10 +81,10 @@ def test_a_year_of_times_is_what_watching_the_clock_gives(zone: str, year: int) 
     assert len({moment - shown.replace(tzinfo=UTC) for moment, shown in minutes}) == 2
 
     for spec, due in SPECS.items():
-        clock, vixie = (parse(spec, timezone=zone, dst=dst) for dst in ("asynq", "vixie"))
+        clock, debian = (parse(spec, timezone=zone, dst=dst) for dst in ("asynq", "debian"))
         assert list(clock.between(start, end)) == by_the_clock(due, minutes), spec
         expected = by_the_clock if spec in WILDCARDS else by_debian_cron
-        assert list(vixie.between(start, end)) == expected(due, minutes), spec
+        assert list(debian.between(start, end)) == expected(due, minutes), spec
 
 
 @pytest.mark.parametrize(
@@ -120,10 +120,10 @@ def test_a_week_around_a_change_is_what_watching_the_clock_gives(zone: str, chan
     assert len({moment - shown.replace(tzinfo=UTC) for moment, shown in minutes}) > 1
 
     for spec, due in SPECS.items():
-        clock, vixie = (parse(spec, timezone=zone, dst=dst) for dst in ("asynq", "vixie"))
+        clock, debian = (parse(spec, timezone=zone, dst=dst) for dst in ("asynq", "debian"))
         assert list(clock.between(start, end)) == by_the_clock(due, minutes), spec
         expected = by_the_clock if spec in WILDCARDS else by_debian_cron
-        assert list(vixie.between(start, end)) == expected(due, minutes), spec
+        assert list(debian.between(start, end)) == expected(due, minutes), spec
 
 
 def by_croniter(spec: str, start: datetime) -> Iterator[datetime]:

@@ -1,7 +1,7 @@
 -- cron_tick: enqueue the task of one tick, once, however many schedulers try.
 --
 -- KEYS[1]  cron             HASH   qd:{q}:cron:<name>: tick (the last that was decided), fired (the last
---                                  that was enqueued), task (its id), paused
+--                                  that was enqueued), task (its id), late (how much, in ms), paused
 -- KEYS[2]  task             HASH   asynq:{q}:t:<id>
 -- KEYS[3]  container        LIST   asynq:{q}:pending (or ZSET scheduled, g:<group>)
 -- KEYS[4]  groups           SET    asynq:{q}:groups
@@ -37,7 +37,8 @@ decided = decided or admit(KEYS[2], KEYS[3], KEYS[4], { unpack(ARGV, 5) })
 redis.call('HSET', KEYS[1], 'tick', ARGV[1])
 if decided == 1 then
   fired = ARGV[1]
-  redis.call('HSET', KEYS[1], 'fired', fired, 'task', ARGV[6])
+  local late = string.format('%d', ARGV[12] / 1e6 - fired * 1000)
+  redis.call('HSET', KEYS[1], 'fired', fired, 'task', ARGV[6], 'late', late)
 end
 redis.call('EXPIRE', KEYS[1], ARGV[2])
 return { decided, fired }

@@ -2,11 +2,14 @@
 --
 -- flags: allow-oom
 -- KEYS[1]  scheduler        LIST   asynq:schedulers:{id}
+-- KEYS[2]  documents        LIST   qd:schedulers:{id}
 -- ARGV[1]  ttl              seconds
--- ARGV[2..] SchedulerEntry
-redis.call('DEL', KEYS[1])
-for i = 2, #ARGV do
-  redis.call('LPUSH', KEYS[1], ARGV[i])
+-- ARGV[2]  count            how many of the others are SchedulerEntries
+-- ARGV[3..] SchedulerEntry ..., then the same tasks in qd's own form
+redis.call('DEL', KEYS[1], KEYS[2])
+for i = 3, #ARGV do
+  redis.call('LPUSH', i - 2 <= tonumber(ARGV[2]) and KEYS[1] or KEYS[2], ARGV[i])
 end
 redis.call('EXPIRE', KEYS[1], ARGV[1])
+redis.call('EXPIRE', KEYS[2], ARGV[1])
 return 1

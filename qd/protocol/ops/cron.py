@@ -2,7 +2,8 @@
 Operations of periodic tasks: each tick is decided once, and noted in asynq's history.
 
 What is known of a periodic task stands in one hash beside its queue: the last tick that was decided,
-the last one that was enqueued, the id of its task, and whether it is paused.
+the last one that was enqueued, the id of its task, and whether it is paused. Those that were added at
+run time stand in one hash by name, as JSON.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 from qd.protocol import codec, constants, keys
 from qd.protocol.message import EnqueueEvent
-from qd.protocol.op import Op, command, script
+from qd.protocol.op import Op, command, script, text
 from qd.protocol.ops.admission import admission_args, admission_keys
 from qd.protocol.ops.tasks import NewTask
 from qd.protocol.scripts import Script
@@ -51,6 +52,20 @@ class Ledger:
 
 
 @dataclass(frozen=True, slots=True)
+class Standing:
+    """
+    What `qd cron` shows of a periodic task. Moments are Unix seconds, None is never.
+
+    `late` is by how many seconds the last tick was enqueued after its time.
+    """
+
+    tick: int | None
+    fired: int | None
+    late: float | None
+    paused_since: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Ticked:
     """What was decided about a tick, and the last tick that was enqueued (Unix seconds)."""
 
@@ -63,16 +78,17 @@ def entry_id(queue_prefix: str, name: str) -> str:
     return str(uuid.uuid5(_NAMESPACE, f"{queue_prefix}\0{name}"))
 
 
-def begin(queue: str, name: str, *, now: int) -> Op[Ledger]:
+def begin(queue: str, name: str, *, now: int, since: int | None = None) -> Op[Ledger]:
     """
     Return what is known of a periodic task. If nothing is, its ticks count from *now* on.
 
-    Safe to repeat: whoever comes first decides when it began.
+    With *since*, its ticks count from there on, whatever was decided before that. Safe to repeat:
+    whoever comes first decides when it began.
     """
     return script(
         _BEGIN,
         [keys.cron(queue, name)],
-        [now, _REMEMBER],
+        [now, _REMEMBER, "" if since is None else since],
         lambda reply: Ledger(int(reply[0]), _moment(reply[1])),
     )
 
@@ -118,9 +134,37 @@ def resume(queue: str, name: str) -> Op[bool]:
     return command("HDEL", [keys.cron(queue, name)], ["paused"], bool)
 
 
-def paused_since(queue: str, name: str) -> Op[int | None]:
-    """Since when a periodic task is paused, in Unix seconds; None if it is not."""
-    return command("HGET", [keys.cron(queue, name)], ["paused"], _moment)
+def standing(queue: str, name: str) -> Op[Standing]:
+    """Return what is known of a periodic task."""
+
+    def parse(reply: Any) -> Standing:
+        tick, fired, late, paused = reply
+        return Standing(
+            _moment(tick), _moment(fired), int(late) / 1000 if late else None, _moment(paused)
+        )
+
+    return command("HMGET", [keys.cron(queue, name)], ["tick", "fired", "late", "paused"], parse)
+
+
+def stored(queue_prefix: str) -> Op[dict[str, bytes]]:
+    """Return the periodic tasks that were added at run time: JSON by name."""
+
+    def parse(reply: Any) -> dict[str, bytes]:
+        # RESP3 has a map, RESP2 has names and values one after the other.
+        pairs = reply.items() if isinstance(reply, dict) else zip(*[iter(reply)] * 2, strict=True)
+        return {text(name): document for name, document in pairs}
+
+    return command("HGETALL", [keys.schedule(queue_prefix)], [], parse)
+
+
+def store(queue_prefix: str, name: str, document: bytes) -> Op[int]:
+    """Keep a periodic task; one of the same name is replaced. Running schedulers hear of it."""
+    return command("HSET", [keys.schedule(queue_prefix)], [name, document], int)
+
+
+def unstore(queue_prefix: str, name: str) -> Op[bool]:
+    """Forget a periodic task that was added at run time; False if there was none."""
+    return command("HDEL", [keys.schedule(queue_prefix)], [name], bool)
 
 
 def record_event(entry: str, task_id: str, *, now_ns: int) -> list[Op[Any]]:

@@ -43,6 +43,12 @@ def read_entries(scheduler_key: str) -> Op[list[bytes]]:
     return command("LRANGE", [scheduler_key], [0, -1], _as_is)
 
 
+def read_documents(scheduler_key: str) -> Op[list[bytes]]:
+    """The periodic tasks of one scheduler of qd, as JSON; a Go scheduler has none."""
+    scheduler = scheduler_key[len(keys.SCHEDULERS) + 1 :].strip("{}")
+    return command("LRANGE", [keys.scheduler_entries(scheduler)], [0, -1], _as_is)
+
+
 def read_events(entry_id: str, *, offset: int, limit: int) -> Op[list[bytes]]:
     """Firings of a scheduler entry as bytes, the latest first."""
     key = keys.scheduler_history(entry_id)

@@ -48,13 +48,23 @@ def clear_server(host: str, pid: int, server_id: str) -> list[Op[Any]]:
 
 
 def write_entries(
-    scheduler_id: str, entries: Sequence[SchedulerEntry], *, now: int, ttl: int
+    scheduler_id: str,
+    entries: Sequence[SchedulerEntry],
+    documents: Sequence[bytes] = (),
+    *,
+    now: int,
+    ttl: int,
 ) -> list[Op[Any]]:
-    """Show a scheduler's periodic tasks, for *ttl* seconds: twice the time to the next record."""
+    """
+    Show a scheduler's periodic tasks, for *ttl* seconds: twice the time to the next record.
+
+    *documents* are the same tasks as qd declares them, in JSON.
+    """
     key = keys.scheduler(scheduler_id)
+    args: list[Argument] = [ttl, len(entries), *map(codec.encode_entry, entries), *documents]
     return [
         command("ZADD", [keys.SCHEDULERS], [now + ttl, key], int),
-        script(_WRITE_ENTRIES, [key], [ttl, *map(codec.encode_entry, entries)], int),
+        script(_WRITE_ENTRIES, [key, keys.scheduler_entries(scheduler_id)], args, int),
     ]
 
 
@@ -63,7 +73,7 @@ def clear_entries(scheduler_id: str) -> list[Op[Any]]:
     key = keys.scheduler(scheduler_id)
     return [
         command("ZREM", [keys.SCHEDULERS], [key], int),
-        command("DEL", [key], [], int),
+        command("DEL", [key, keys.scheduler_entries(scheduler_id)], [], int),
     ]
 
 

@@ -1,6 +1,7 @@
 """The commented file that is shipped and that `qd config init` writes."""
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import yaml
@@ -98,6 +99,8 @@ def test_the_example_of_a_periodic_task_names_all_its_keys(tmp_path: Path) -> No
         timeout=1800.0,
         retention=0.0,
         timezone="UTC",
+        start=datetime(2030, 1, 1, tzinfo=UTC),
+        end=datetime(2030, 12, 31, tzinfo=UTC),
     )
 
 
