@@ -19,7 +19,8 @@ RUN useradd --uid 10001 --no-create-home --home-dir /app --shell /usr/sbin/nolog
  && install -d -o qd -g qd /app
 COPY --from=build /opt/qd /opt/qd
 ENV PATH=/opt/qd/bin:$PATH \
-    QD_ENVIRONMENT=production
+    QD_ENVIRONMENT=production \
+    QD_MONITOR__ADDRESS=127.0.0.1:9180
 WORKDIR /app
 USER 10001
 
@@ -28,8 +29,7 @@ STOPSIGNAL SIGTERM
 ENTRYPOINT ["qd"]
 CMD ["worker"]
 
-# Healthy: a worker process of this container reported itself to Redis in the last ten seconds.
-# Only for workers; start anything else with --no-healthcheck. The supervisor replaces processes
-# that hang or die by itself, so nobody needs to restart the container because of this.
+# Healthy also while Redis is away: a restart would not bring it back. Only for `worker` and
+# `scheduler`; start anything else with --no-healthcheck.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \
-    CMD ["sh", "-c", "qd server ls --output plain | cut -f 1 | grep -Fqx \"$(hostname)\""]
+    CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:9180/healthz', timeout=4)"]

@@ -14,7 +14,7 @@ import random
 import signal
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import uvloop
@@ -23,6 +23,7 @@ from qd import failpoint
 from qd.app.app import App
 from qd.app.loading import load_app
 from qd.app.looping import run_to_the_end
+from qd.app.monitoring import Reports
 from qd.app.recycling import Recycling
 from qd.app.workers import RunningWorker, prefixed_queues, start_scheduler, start_worker
 from qd.broker.async_link import AsyncLink
@@ -31,7 +32,8 @@ from qd.broker.endpoint import Endpoint
 from qd.config.model import Settings
 from qd.errors import AppLoadError, BrokerError, BrokerUnavailable, ExitCode, QdError
 from qd.maintenance.orphans import hand_back
-from qd.observability import logs
+from qd.monitor.telemetry import Telemetry
+from qd.observability import logs, tally
 from qd.protocol.op import command
 from qd.runtime.worker import Worker
 from qd.service import Service
@@ -46,13 +48,18 @@ _BURST_SILENCE = 0.5
 
 @dataclass(frozen=True)
 class Plan:
-    """What every child of one generation is started with. *app* is set when it was preloaded."""
+    """
+    What every child of one generation is started with.
+
+    *app* is set when it was preloaded, *telemetry* when there is a monitor to report to.
+    """
 
     settings: Settings
     endpoint: Endpoint
     app_reference: str
     app: App | None = None
     burst: bool = False
+    telemetry: Telemetry | None = None
 
 
 def worker_main(plan: Plan, link: Link) -> int:
@@ -75,6 +82,8 @@ def _run(plan: Plan, link: Link, body: Body) -> int:
     log = plan.settings.log
     logs.set_up(log.level, log.format, log.file, role=link.role)
     link.report_booting()
+    if plan.telemetry is not None:
+        tally.start()
     try:
         app = plan.app or load_app(plan.app_reference)
     except AppLoadError as error:
@@ -232,9 +241,12 @@ async def _worker(plan: Plan, app: App, link: Link, orders: Orders) -> int:
     recycling = Recycling(settings.recycle, random=random.random(), now=time.monotonic())  # noqa: S311
     asked = False
 
+    reports = Reports(plan.telemetry, link.role)
+
     async def tick() -> float:
         nonlocal asked
         link.tick(worker.busy, worker.done, worker.waiting)
+        reports.send(_TICK, busy=worker.busy, slots=settings.concurrency)
         reason = "" if asked else recycling.reason(worker.done, time.monotonic())
         if reason:
             logging.getLogger("qd.worker").info("asking to be replaced: %s", reason)
@@ -256,6 +268,7 @@ async def _worker(plan: Plan, app: App, link: Link, orders: Orders) -> int:
     await orders.finish()
     await redis.close()
     await ticks.stop()
+    reports.send(0, ready=False)
     return DONE_EXIT if finished else 0
 
 
@@ -288,9 +301,12 @@ async def _scheduler(plan: Plan, app: App, link: Link, orders: Orders) -> int:
         await scheduler.hand_back(identity, cause, running)
 
     orders.on_orphan = on_orphan
+    reports = Reports(plan.telemetry, link.role)
 
     async def tick() -> float:
         link.tick(0, 0)
+        reports.add_growth(tally.ACTIONS, asdict(scheduler.counts))
+        reports.send(_TICK)
         return _TICK
 
     ticks = Service("tick", tick)
@@ -301,6 +317,7 @@ async def _scheduler(plan: Plan, app: App, link: Link, orders: Orders) -> int:
     await orders.finish()
     await scheduler.stop()
     await ticks.stop()
+    reports.send(0, ready=False)
     return 0
 
 

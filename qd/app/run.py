@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from qd import failpoint
 from qd.app.connection import Connection
 from qd.app.loading import check_module_exists
+from qd.app.monitoring import MonitorSockets, monitor_main
 from qd.config.cpus import usable_cpus
 from qd.config.model import Settings
 from qd.errors import AppLoadError, ConfigError, UsageError
@@ -62,8 +63,9 @@ def run_worker(request: Request, announce: Callable[[str], None]) -> int:
     if armed := failpoint.arm(os.environ):
         log.warning("the fail point %s is armed: this daemon is here to be broken", armed)
     connection = Connection(settings, announce)
+    sockets = MonitorSockets()
     try:
-        first = _generation(request, settings, connection)
+        first = _generation(request, settings, connection, sockets)
         # What the children share from here on is not touched by their garbage collectors.
         gc.collect()
         gc.freeze()
@@ -74,12 +76,14 @@ def run_worker(request: Request, announce: Callable[[str], None]) -> int:
             shutdown_timeout=settings.worker.shutdown_timeout,
             watchdog=settings.worker.watchdog,
             log=log,
+            monitor_main=first.monitor_main,
             limits=Limits(stall=settings.worker.stall),
             notifier=Notifier.from_environment(os.environ),
-            reload=partial(_reload, request, connection),
+            reload=partial(_reload, request, connection, sockets),
         )
         return supervisor.run()
     finally:
+        sockets.close()
         connection.close()
 
 
@@ -95,7 +99,9 @@ def check(request: Request) -> None:
     load_app(request.app_reference).configure(request.settings)
 
 
-def _generation(request: Request, settings: Settings, connection: Connection) -> Reloaded:
+def _generation(
+    request: Request, settings: Settings, connection: Connection, sockets: MonitorSockets
+) -> Reloaded:
     """What the supervisor is to run with these settings."""
     # Imported before the fork, so that all children share one copy.
     from qd.app import children
@@ -103,13 +109,30 @@ def _generation(request: Request, settings: Settings, connection: Connection) ->
     app = None
     if settings.worker.preload:
         app = _preload(request.app_reference)
+    listener = sockets.listener(settings.monitor.address)
     plan = children.Plan(
-        settings, connection.endpoint, request.app_reference, app=app, burst=request.burst
+        settings,
+        connection.endpoint,
+        request.app_reference,
+        app=app,
+        burst=request.burst,
+        telemetry=sockets.telemetry if listener else None,
     )
+    monitor = None
+    if listener is not None:
+        monitor = partial(
+            monitor_main,
+            settings=settings,
+            endpoint=connection.endpoint,
+            telemetry=sockets.telemetry,
+            listener=listener,
+            needed="worker" if request.workers else "scheduler",
+        )
     scheduler = request.scheduler and settings.scheduler.enabled
     return Reloaded(
         worker_main=partial(children.worker_main, plan),
         scheduler_main=partial(children.scheduler_main, plan) if scheduler else None,
+        monitor_main=monitor,
         workers=_worker_count(settings) if request.workers else 0,
         shutdown_timeout=settings.worker.shutdown_timeout,
         watchdog=settings.worker.watchdog,
@@ -135,7 +158,7 @@ def _preload(reference: str) -> App:
     return app
 
 
-def _reload(request: Request, connection: Connection) -> Reloaded | None:
+def _reload(request: Request, connection: Connection, sockets: MonitorSockets) -> Reloaded | None:
     if request.reload is None:
         return None
     settings = request.reload()
@@ -144,4 +167,4 @@ def _reload(request: Request, connection: Connection) -> Reloaded | None:
             ["redis: the server cannot be changed by a reload"], hint="Restart the service."
         )
     check_module_exists(settings.app)
-    return _generation(replace(request, app_reference=settings.app), settings, connection)
+    return _generation(replace(request, app_reference=settings.app), settings, connection, sockets)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from redis import exceptions
 
 from qd.errors import BrokerError, BrokerFull, BrokerRefused, BrokerUnavailable
+from qd.observability import tally
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,10 @@ def is_answer(error: BaseException) -> bool:
 def translate(error: BaseException, step: str, where: str) -> BrokerError:
     """Return the error of qd for an error of the client library, met in *step* at *where*."""
     row = row_of(error)
+    counting = tally.current()
+    if counting is not None:
+        kind = row.prefix if row else "other" if is_answer(error) else "no answer"
+        counting.add(tally.REDIS_ERRORS, kind)
     if row is not None:
         return row.error(f"{step}: Redis at {where} says: {full_text(error)}", hint=row.hint)
     if is_answer(error):

@@ -23,6 +23,7 @@ from qd.client.compose import Composed, Composer
 from qd.client.info import TaskInfo
 from qd.errors import DuplicateTask, QdError, TaskIdConflict
 from qd.handlers.options import NO_OPTIONS, OptionKeywords, TaskOptions
+from qd.observability import tally
 from qd.policy.outcome import storable
 from qd.protocol import codec, constants, names
 from qd.protocol.message import TaskMessage, Terms
@@ -241,6 +242,9 @@ def _result(one: Composed, refused: Refused | None) -> TaskInfo | QdError:
     # An id that qd made is in use only because this very task got through before, on a connection
     # that broke before the answer came.
     if refused is None or (refused.state and one.own_id):
+        counting = tally.current()
+        if counting is not None:
+            counting.add(tally.ENQUEUED, one.queue, counting.type_label(one.type))
         return TaskInfo(one.new.id, one.type, one.queue, one.state, one.next_at)
     if refused.state:
         return TaskIdConflict(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 
 from qd.config.secrets import SecretUrl, mask_url
@@ -40,6 +41,27 @@ def check_redis_address(text: str) -> SecretUrl:
     for server in servers.split(","):
         _check_host_and_port(server, mask_url(text), port_needed=False)
     return SecretUrl(text)
+
+
+def check_listen_address(text: str) -> str:
+    """Return the address if it is empty, `host:port` or `unix:///path`, else raise ValueError."""
+    if text.startswith("unix://"):
+        if not text.removeprefix("unix://").startswith("/"):
+            raise ValueError(f'"{text}" has no path; write unix:///run/qd/monitor.sock')
+    elif text:
+        _check_host_and_port(text, text)
+    return text
+
+
+def is_loopback(text: str) -> bool:
+    """Whether only programs of this host reach a checked listen address."""
+    host = text.rpartition(":")[0].strip("[]")
+    if text.startswith("unix://") or host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _check_host_and_port(server: str, shown: str, *, port_needed: bool = True) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from qd.config.addresses import check_redis_address, split_redis_addresses
+from qd.config.addresses import check_listen_address, check_redis_address, split_redis_addresses
 from qd.config.secrets import MASK, Secret, mask_url
 from qd.config.sizes import format_size, parse_size
 from qd.durations import format_duration, parse_duration, seconds
@@ -245,6 +245,7 @@ QUEUE_PREFIX = Kind(_queue_prefix, _from_text(_queue_prefix))
 NAME = Kind(_name, _from_text(_name))
 TIME_ZONE = Kind(_time_zone, _from_text(_time_zone))
 MOMENT = Kind(_moment, _moment_native, _show_moment)
+LISTEN_ADDRESS = Kind(check_listen_address, _from_text(check_listen_address))
 REDIS_ADDRESS = Kind(check_redis_address, _from_text(check_redis_address), mask_url)
 REDIS_ADDRESSES = ListOf(REDIS_ADDRESS, split_redis_addresses)
 DURATIONS = ListOf(DURATION, split_at_commas)

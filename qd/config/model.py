@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from qd.config.kinds import (
     DURATION,
+    LISTEN_ADDRESS,
     NAME,
     NUMBER,
     QUEUE,
@@ -155,6 +156,27 @@ class SchedulerSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class MonitorSettings:
+    """The process that answers for metrics and health."""
+
+    address: str = setting(
+        "",
+        "serve /metrics, /healthz and /readyz here, as in 127.0.0.1:9180 or "
+        "unix:///run/qd/monitor.sock; empty = nowhere",
+        LISTEN_ADDRESS,
+    )
+    remote: bool = setting(
+        False,
+        "true: the address may be one that other hosts reach; nobody is asked for a password, and "
+        "who asks reads queue names, task types and counts",
+        SWITCH,
+    )
+    high_backlog: int = setting(
+        10_000, "a queue with this many waiting tasks is shown as high", WHOLE, minimum=1
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class LogSettings:
     """What is logged, how and where."""
 
@@ -199,4 +221,5 @@ class Settings:
     schedule: Mapping[str, ScheduleEntry] = entries(
         ScheduleEntry, "Periodic tasks by name.", name=NAME
     )
+    monitor: MonitorSettings = section(MonitorSettings, "Metrics and health over HTTP.")
     log: LogSettings = section(LogSettings, "Log lines.")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from qd.config.model import Settings
+from qd.config.addresses import is_loopback
+from qd.config.model import MonitorSettings, Settings
 from qd.config.redis import RedisSettings
 from qd.config.tasks import RetrySettings
 from qd.errors import ConfigError
@@ -23,6 +24,7 @@ def conflicts(settings: Settings) -> Iterator[Conflict]:
     """Yield what does not fit together. Passwords must not have been read from files yet."""
     yield from _redis_conflicts(settings.redis)
     yield from _retry_conflicts("retry", settings.retry)
+    yield from _monitor_conflicts(settings.monitor)
     for name, overrides in settings.tasks.items():
         if overrides.retry is not None:
             quoted = f'"{name}"' if "." in name else name
@@ -79,6 +81,15 @@ def _redis_conflicts(redis: RedisSettings) -> Iterator[Conflict]:
         yield Conflict(
             ("redis.db", "redis.addrs"),
             f"{redis.db} does not exist in a cluster, which has only database 0; set 0",
+        )
+
+
+def _monitor_conflicts(monitor: MonitorSettings) -> Iterator[Conflict]:
+    if monitor.address and not monitor.remote and not is_loopback(monitor.address):
+        yield Conflict(
+            ("monitor.address", "monitor.remote"),
+            f"other hosts can reach {monitor.address}, and nobody is asked for a password; write"
+            " 127.0.0.1 or unix:///path, or set monitor.remote to true",
         )
 
 

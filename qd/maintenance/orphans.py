@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from qd import failpoint
 from qd.broker.async_link import AsyncLink
 from qd.errors import BrokerError, BrokerUnavailable
+from qd.observability import tally
 from qd.protocol import constants
 from qd.protocol.ops import upkeep
 
@@ -72,6 +73,12 @@ async def hand_back(
             await asyncio.sleep(min(0.05 * 2 ** min(attempt, 8), _LONGEST_BACKOFF))
             attempt += 1
     _log.info("worker %s is gone (%s): %d tasks put back", owner, cause, put_back)
+    counting = tally.current()
+    if counting is not None:
+        # What follows the comma differs from death to death.
+        counting.add(tally.DEATHS, cause.partition(",")[0])
+        counting.add(tally.HANDED_BACK, "put back", by=put_back)
+        counting.add(tally.HANDED_BACK, "archived", by=archived)
     return put_back, archived
 
 

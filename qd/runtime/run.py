@@ -34,6 +34,7 @@ class Run:
         "ended",
         "held",
         "message",
+        "pending_since",
         "queue",
         "started_at",
         "stop",
@@ -42,11 +43,14 @@ class Run:
         "thread",
     )
 
-    def __init__(self, message: TaskMessage, queue: str, held: Held, deaths: int) -> None:
+    def __init__(
+        self, message: TaskMessage, queue: str, held: Held, deaths: int, pending_since: int = 0
+    ) -> None:
         self.message = message
         self.queue = queue
         self.held = held
         self.deaths = deaths
+        self.pending_since = pending_since
         self.started_at = 0.0
         self.deadline_at = 0.0
         self.context: Context | None = None

@@ -15,7 +15,6 @@ import random
 import threading
 import time
 import uuid
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -45,6 +44,7 @@ from qd.runtime.held import HeldTasks
 from qd.runtime.limits import TimeLimits
 from qd.runtime.run import Run, Stop
 from qd.runtime.run_log import RunLog
+from qd.runtime.run_meter import RunMeter
 from qd.runtime.stacks import stack_of
 from qd.runtime.watcher import Watcher
 
@@ -93,7 +93,8 @@ class Worker:
         on_stop_order: Callable[[], None] = lambda: None,
     ) -> None:
         self.server_id = str(uuid.uuid4())
-        self.counts: Counter[tuple[str, str]] = Counter()
+        self.done = 0
+        self._meter = RunMeter.of_this_process()
         self._options = options
         self._rules = retry_rules
         self._note_running = note_running
@@ -155,10 +156,6 @@ class Worker:
     @property
     def busy(self) -> int:
         return self._executor.busy
-
-    @property
-    def done(self) -> int:
-        return sum(self.counts.values())
 
     @property
     def waiting(self) -> bool:
@@ -288,7 +285,7 @@ class Worker:
                 self._archive_undecodable(queue, one, held, error)
                 continue
             # The place it was taken from counts, whatever an edited message says.
-            run = Run(message, queue, held, one.deaths)
+            run = Run(message, queue, held, one.deaths, one.pending_since)
             self._held.add(run)
             self._executor.submit(run)
 
@@ -327,6 +324,8 @@ class Worker:
 
     def _on_started(self, run: Run) -> None:
         self._note_running(run.message.id, True)
+        if self._meter is not None:
+            self._meter.started(run)
         self._run_log.started(run)
 
     def _on_ended(self, run: Run, result: bytes | None, error: BaseException | None) -> None:
@@ -338,7 +337,9 @@ class Worker:
 
     def _finish(self, run: Run, result: bytes | None, error: BaseException | None) -> None:
         decided = self._decide(run, error)
-        self.counts[run.message.type, decided.action] += 1
+        self.done += 1
+        if self._meter is not None:
+            self._meter.ended(run, decided)
         self._finisher.add(run, decided, result)
         self._run_log.ended(run, decided, error)
 

@@ -26,6 +26,7 @@ DONE_EXIT = 86
 class ChildRole(StrEnum):
     WORKER = "worker"
     SCHEDULER = "scheduler"
+    MONITOR = "monitor"
 
 
 class ReportKind(StrEnum):

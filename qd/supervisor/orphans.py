@@ -49,7 +49,11 @@ class Orphans:
 
     def deliver(self, children: Iterable[Child], now: float) -> bool:
         """Send what can be sent; True if no inbox had room, and it must be tried again."""
-        readers = [child for child in children if child.state.serving]
+        readers = [
+            child
+            for child in children
+            if child.state.serving and child.state.slot.role is not ChildRole.MONITOR
+        ]
         readers.sort(key=lambda child: child.state.slot.role is not ChildRole.SCHEDULER)
         for reader in readers:
             while self._queue and _send(reader, self._queue[0]):

@@ -24,16 +24,21 @@ class Wanted:
 
     workers: int
     scheduler: bool
+    monitor: bool = False
     generation: int = 0
 
     def slots(self) -> list[Slot]:
         slots = [Slot(ChildRole.WORKER, number) for number in range(self.workers)]
-        return [*slots, Slot(ChildRole.SCHEDULER, 0)] if self.scheduler else slots
+        if self.scheduler:
+            slots.append(Slot(ChildRole.SCHEDULER, 0))
+        if self.monitor:
+            slots.append(Slot(ChildRole.MONITOR, 0))
+        return slots
 
     def essential_slots(self) -> list[Slot]:
-        """Those without which there is nothing to supervise: the workers, if any are wanted."""
-        workers = [slot for slot in self.slots() if slot.role is ChildRole.WORKER]
-        return workers or self.slots()
+        """Those without which there is nothing to supervise: the workers, else the scheduler."""
+        first = ChildRole.WORKER if self.workers else ChildRole.SCHEDULER
+        return [slot for slot in self.slots() if slot.role is first]
 
 
 class StopMode(StrEnum):

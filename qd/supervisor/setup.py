@@ -20,6 +20,7 @@ class Reloaded:
     worker_main: ChildMain
     scheduler_main: ChildMain | None
     workers: int
+    monitor_main: ChildMain | None = None
     shutdown_timeout: float | None = None
     watchdog: float | None = None
 
@@ -33,8 +34,13 @@ class Setup:
     limits: Limits
 
     def main_for(self, role: ChildRole) -> ChildMain:
-        main = self.source.scheduler_main
-        return main if role is ChildRole.SCHEDULER and main else self.source.worker_main
+        source = self.source
+        mains = {
+            ChildRole.WORKER: source.worker_main,
+            ChildRole.SCHEDULER: source.scheduler_main,
+            ChildRole.MONITOR: source.monitor_main,
+        }
+        return mains[role] or source.worker_main
 
 
 class Setups:
@@ -67,7 +73,12 @@ class Setups:
         self.current = replace(self.current, wanted=replace(self.current.wanted, workers=workers))
 
     def _made(self, source: Reloaded, limits: Limits) -> Setup:
-        wanted = Wanted(source.workers, source.scheduler_main is not None, self._generations)
+        wanted = Wanted(
+            source.workers,
+            scheduler=source.scheduler_main is not None,
+            monitor=source.monitor_main is not None,
+            generation=self._generations,
+        )
         self._generations += 1
         if source.shutdown_timeout is not None:
             limits = replace(limits, shutdown_timeout=source.shutdown_timeout)

@@ -48,7 +48,7 @@ class Slot(NamedTuple):
     number: int
 
     def __str__(self) -> str:
-        return f"worker {self.number}" if self.role is ChildRole.WORKER else "scheduler"
+        return f"worker {self.number}" if self.role is ChildRole.WORKER else self.role.value
 
 
 @dataclass(frozen=True)

@@ -52,9 +52,9 @@ _STDERR = 2
 
 class Supervisor:
     """
-    Keeps `workers` worker processes and, if it has a main, one scheduler process running.
+    Keeps `workers` worker processes running, and one scheduler and one monitor if they have a main.
 
-    worker_main, scheduler_main: run in forked children; `Link` says what they owe the parent.
+    worker_main, scheduler_main, monitor_main: run in forked children; `Link` says what they owe the parent.
     workers: 0 supervises the scheduler alone.
     shutdown_timeout: seconds a worker may finish its tasks after TERM; it is killed 3 s later.
     watchdog: seconds of silence after which a ready child gets ABRT, and KILL 2 s later; 0: never.
@@ -72,12 +72,15 @@ class Supervisor:
         shutdown_timeout: float = 8.0,
         watchdog: float = 30.0,
         log: logging.Logger | None = None,
+        monitor_main: ChildMain | None = None,
         reload: Callable[[], Reloaded | None] | None = None,
         reopen_logs: Callable[[], None] | None = None,
         notifier: Notifier | None = None,
         limits: Limits | None = None,
     ) -> None:
-        first = Reloaded(worker_main, scheduler_main, workers, shutdown_timeout, watchdog)
+        first = Reloaded(
+            worker_main, scheduler_main, workers, monitor_main, shutdown_timeout, watchdog
+        )
         self._setups = Setups(first, limits or Limits())
         self._log = log or logging.getLogger("qd.supervisor")
         self._reload = reload

@@ -10,7 +10,7 @@ from qd.errors import BrokerRefused
 from qd.protocol import keys
 from qd.protocol.ops import tasks
 from qd.protocol.ops.tasks import Taken
-from tests.support.builders import OWNER, UNTIL, Queue, message, new
+from tests.support.builders import NOW_NS, OWNER, UNTIL, Queue, message, new
 from tests.support.servers import RedisServer
 from tests.support.snapshot import snapshot
 
@@ -36,6 +36,12 @@ def test_a_task_becomes_active_under_a_lease_and_nothing_else_is_written(
         f"qd:{{mail}}:fetch:{OWNER}": ["n", "t1"],
     }
     assert 0 < raw.ttl(keys.fetch("mail", OWNER)) <= 120
+
+
+def test_since_when_a_task_was_waiting_is_told_once(queue: Queue) -> None:
+    queue.enqueue("t1")
+    assert [one.pending_since for one in queue.take() or ()] == [NOW_NS]
+    assert [one.pending_since for one in queue.take() or ()] == [0]
 
 
 def test_the_oldest_come_first_and_the_rest_stays(queue: Queue, raw: redis.Redis) -> None:

@@ -230,7 +230,7 @@ ROWS: dict[int, Row] = {
     41: Row("asynq's semaphore", reason="qd has none, and never touches asynq:sema keys"),
     42: Row(
         "both exporters side by side",
-        reason="qd exports no metrics of queues; asynq's exporter shows them, see row 36",
+        ("tools::the_metrics_of_qd_are_those_of_asynqs_exporter",),
     ),
     43: Row(
         "golden bytes",

@@ -10,12 +10,19 @@ import re
 import signal
 import subprocess
 import time
+from contextlib import closing
 from typing import Any
 
 import pytest
 import redis
+from prometheus_client.parser import text_string_to_metric_families
 
 import qd
+from qd.broker.connect import open_link
+from qd.broker.endpoint import parse_addresses
+from qd.monitor import families
+from qd.monitor.backlog import BacklogReader
+from qd.monitor.totals import Totals
 from qd.protocol import codec
 from qd.protocol.message import EnqueueEvent
 from tests.compat.asynq import Asynq, Steps
@@ -106,6 +113,34 @@ def test_a_scrape_of_asynqs_metrics_agrees_with_qd(asynq: Asynq, steps: Steps, p
         }
         for name, value in expected.items():
             assert float(scraped[f'{name}{{queue="default"}}']) == value
+
+
+def test_the_metrics_of_qd_are_those_of_asynqs_exporter(
+    asynq: Asynq, steps: Steps, peer: Peer, server: RedisServer
+) -> None:
+    with tasks_of_qd(peer, steps), closing(open_link(parse_addresses([server.url]))) as link:
+        peer.inspector.queues.pause("default")
+        backlog = BacklogReader(link).read()
+        ours = families.page(families.Scene(Totals(lambda _: True), (), backlog, ready=True))
+        theirs = parsed(asynq.metrics())
+        shown = parsed(ours.decode())
+        of_asynq = {one for one in theirs if one[0].startswith("asynq_")}
+        assert len(of_asynq) > 10
+        assert of_asynq <= shown.keys()
+        for one in of_asynq:
+            kind, value = theirs[one]
+            # Two moments, and two samples.
+            close = {"asynq_queue_latency_seconds": {"abs": 2}}.get(one[0], {"rel": 0.15})
+            assert shown[one] == (kind, pytest.approx(value, **close)), one
+
+
+def parsed(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], tuple[str, float]]:
+    """Type and value of each sample, by name and labels."""
+    return {
+        (one.name, tuple(sorted(one.labels.items()))): (family.type, one.value)
+        for family in text_string_to_metric_families(text)
+        for one in family.samples
+    }
 
 
 def test_asynqs_dashboard_draws_qds_queues(steps: Steps, peer: Peer, server: RedisServer) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.procs import ROOT, running
+from tests.support.servers import RedisServer, free_port
 
 
 def instructions() -> list[tuple[str, str]]:
@@ -63,21 +63,26 @@ def test_only_what_the_package_is_built_from_reaches_the_engine() -> None:
 
 
 @pytest.mark.process
-def test_the_health_check_tells_whether_a_worker_of_this_host_runs(
-    redis_url: str, tmp_path: Path
+def test_the_health_check_is_green_while_the_daemon_is_well_even_without_redis(
+    server: RedisServer, tmp_path: Path
 ) -> None:
-    program = tmp_path / "qd"
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m qd "$@"\n')
-    program.chmod(0o755)
-    command = json.loads(last_stage()["HEALTHCHECK"].partition(" CMD ")[2])
-    path = f"{tmp_path}:{os.environ['PATH']}"
-    env = {**os.environ, "PATH": path, "QD_REDIS__ADDRS": redis_url, "PYTHONPATH": str(ROOT)}
+    stage = last_stage()
+    command = json.loads(stage["HEALTHCHECK"].partition(" CMD ")[2])
+    (address,) = re.findall(r"QD_MONITOR__ADDRESS=(\S+)", (ROOT / "Dockerfile").read_text())
+    assert f"http://{address}/" in command[-1]
+    # The port of the image may be taken on this machine.
+    mine = f"127.0.0.1:{free_port()}"
+    check = [sys.executable, *command[1:-1], command[-1].replace(address, mine)]
 
     def health() -> int:
-        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True).returncode
+        return subprocess.run(check, cwd=tmp_path, capture_output=True).returncode
 
     assert health() == 1
-    words = ["worker", "--app", "qd.examples.shop", "--processes", "1", "--redis", redis_url]
-    with running(sys.executable, "-m", "qd", *words, env={"SHOP_OUT": str(tmp_path)}) as worker:
+    words = ["worker", "--app", "qd.examples.shop", "--processes", "1", "--redis", server.url]
+    env = {"SHOP_OUT": str(tmp_path), "QD_MONITOR__ADDRESS": mine}
+    with running(sys.executable, "-m", "qd", *words, env=env) as worker:
         worker.err.wait("children are ready", within=15)
+        assert health() == 0
+        server.stop()
+        worker.err.wait("waits|waiting for Redis", within=15)
         assert health() == 0

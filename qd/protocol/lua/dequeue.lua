@@ -15,7 +15,7 @@
 -- ARGV[4]  owner
 -- ARGV[5]  nonce
 -- ARGV[6]  remember         seconds
--- Returns  -1 when paused, else a flat list: id, message, deaths, id, message, deaths ...
+-- Returns  -1 when paused, else a flat list: id, message, deaths, pending since (ns), id, message ...
 -- include: types
 -- include: unlock
 local bad = check_types({ [KEYS[1]] = 'list', [KEYS[2]] = 'list', [KEYS[3]] = 'zset', [KEYS[5]] = 'list' })
@@ -31,6 +31,7 @@ if redis.call('LINDEX', KEYS[5], 0) == ARGV[5] then
       taken[#taken + 1] = id
       taken[#taken + 1] = task[3]
       taken[#taken + 1] = task[4] or ''
+      taken[#taken + 1] = ''
     end
   end
   return taken
@@ -45,7 +46,7 @@ end
 local ids, leases = {}, {}
 for i = #waiting, 1, -1 do
   local id = waiting[i]
-  local task = redis.pcall('HMGET', ARGV[1] .. id, 'msg', 'qd_deaths')
+  local task = redis.pcall('HMGET', ARGV[1] .. id, 'msg', 'qd_deaths', 'pending_since')
   if not task.err and not task[1] then
     -- No bytes, no task. The rest of it would keep the id taken.
     drop_task(ARGV[1], id)
@@ -56,6 +57,7 @@ for i = #waiting, 1, -1 do
     taken[#taken + 1] = id
     taken[#taken + 1] = task[1]
     taken[#taken + 1] = task[2] or ''
+    taken[#taken + 1] = task[3] or ''
   end
 end
 if #ids > 0 then

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from qd.protocol import keys
@@ -43,11 +43,17 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A task taken from a queue: id, message bytes as stored, deaths of workers it has seen."""
+    """
+    A task taken from a queue: id, message bytes as stored, deaths of workers it has seen.
+
+    `pending_since`: Unix nanoseconds; 0 if unknown, as for what a Go server has put back, and when a
+    task is given again for the same nonce.
+    """
 
     id: str
     message: bytes
     deaths: int
+    pending_since: int = field(default=0, compare=False)
 
 
 def _accepted(reply: Any) -> list[Refused | None]:
@@ -110,7 +116,8 @@ def _taken(reply: Any) -> list[Taken] | None:
     if reply == -1:
         return None
     return [
-        Taken(text(reply[i]), reply[i + 1], int(reply[i + 2] or 0)) for i in range(0, len(reply), 3)
+        Taken(text(reply[i]), reply[i + 1], int(reply[i + 2] or 0), int(reply[i + 3] or 0))
+        for i in range(0, len(reply), 4)
     ]
 
 
