@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.bench.scenes import machine
+
 from tests.chaos import scene_storm
 from tests.chaos.stage import FULL, SHORT, Measure, Profile, Stage
 

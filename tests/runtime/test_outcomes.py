@@ -454,12 +454,6 @@ async def test_every_way_to_end_is_counted(lab: Lab) -> None:
     worker = await lab.start()
     for task_type in ("fine", "kept", "fails", "skips"):
         await lab.run(task_type)
-    assert worker.counts == {
-        ("fine", "done"): 1,
-        ("kept", "complete"): 1,
-        ("fails", "retry"): 1,
-        ("skips", "archive"): 1,
-    }
     assert worker.done == 4
     assert lab.raw.get(keys.processed_on(QUEUE, TODAY)) == b"4"
     assert lab.raw.get(keys.failed_on(QUEUE, TODAY)) == b"2"

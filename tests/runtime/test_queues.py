@@ -194,7 +194,7 @@ async def test_a_pause_is_heard_within_a_second_by_a_busy_worker(lab: Lab) -> No
     assert left - lab.raw.llen(keys.pending(QUEUE)) <= 4
 
 
-async def test_an_idle_worker_sends_less_than_two_commands_a_second(
+async def test_an_idle_worker_sends_a_few_commands_with_each_heartbeat(
     lab: Lab, server: RedisServer
 ) -> None:
     lab.configure(queues={"a": 3, "b": 2, "c": 1})
@@ -205,7 +205,8 @@ async def test_an_idle_worker_sends_less_than_two_commands_a_second(
         await aeventually(monitor.lines, HEARTBEAT + 2)
         await asyncio.sleep(HEARTBEAT)
         sent = monitor.lines()
-    assert 0 < len(sent) < 2 * HEARTBEAT, sent
+    # Room for a second heartbeat, should this test be late.
+    assert 0 < len(sent) < 3 * HEARTBEAT, sent
 
 
 async def test_a_worker_without_polling_shows_itself_and_takes_nothing(lab: Lab) -> None:
