@@ -28,7 +28,7 @@ class Op(Generic[T]):
 
     name: str
     script: Script | None
-    keys: Sequence[str]
+    keys: Sequence[str | bytes]
     args: Sequence[Argument]
     parse: Callable[[Any], T]
     repeatable: bool = True
@@ -36,7 +36,7 @@ class Op(Generic[T]):
 
 def script(
     source: Script,
-    keys: Sequence[str],
+    keys: Sequence[str | bytes],
     args: Sequence[Argument],
     parse: Callable[[Any], T],
     *,
@@ -50,7 +50,7 @@ def script(
 
 def command(
     name: str,
-    keys: Sequence[str],
+    keys: Sequence[str | bytes],
     args: Sequence[Argument],
     parse: Callable[[Any], T],
     *,

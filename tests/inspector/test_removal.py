@@ -157,7 +157,7 @@ def test_a_task_that_comes_in_after_the_removal_survives_it(
 def test_a_queue_that_is_filled_while_it_is_emptied_is_emptied_again(
     link: Link, store: Store, clock: Clock
 ) -> None:
-    inspector = Inspector(_Meddler(link, "find_groups", store, times=3), clock=clock)
+    inspector = Inspector(_Meddler(link, "scan_keys", store, times=3), clock=clock)
     assert inspector.queues.remove("mail", force=True) == 3300
     assert store.raw.keys("*") == []
 
@@ -165,7 +165,7 @@ def test_a_queue_that_is_filled_while_it_is_emptied_is_emptied_again(
 def test_a_queue_that_is_never_empty_is_given_up_and_resumed(
     link: Link, store: Store, clock: Clock
 ) -> None:
-    inspector = Inspector(_Meddler(link, "find_groups", store, times=99), clock=clock)
+    inspector = Inspector(_Meddler(link, "scan_keys", store, times=99), clock=clock)
     with pytest.raises(QueueNotEmpty, match="filled faster than it is emptied"):
         inspector.queues.remove("mail", force=True)
     assert not store.raw.exists(keys.paused("mail"))

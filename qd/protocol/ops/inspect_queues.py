@@ -14,8 +14,8 @@ from qd.protocol.scripts import Script
 _INFO = Script("queue_info")
 _MEMORY = Script("queue_memory")
 _GROUP_SIZES = Script("group_sizes")
-_FIND_GROUPS = Script("find_groups")
 _FLUSH_GROUP = Script("flush_group")
+_SCAN_KEYS = Script("scan_keys")
 _REMOVE = Script("remove_queue")
 _SWEEP = Script("sweep_queue")
 
@@ -273,7 +273,7 @@ def find_groups(queue: str, cursor: str) -> Op[tuple[str, list[str]]]:
         return text(reply[0]), [text(key)[len(prefix) :] for key in reply[1]]
 
     return script(
-        _FIND_GROUPS, [keys.pending(queue)], [_escape(prefix) + "*", cursor, _SCAN_PAGE], parse
+        _SCAN_KEYS, [keys.pending(queue)], [_escape(prefix) + "*", cursor, _SCAN_PAGE], parse
     )
 
 

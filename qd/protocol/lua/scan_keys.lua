@@ -1,4 +1,4 @@
--- find_groups: keys of groups and staged sets, listed anywhere or not; part of a walk over all keys.
+-- scan_keys: some of the keys that match a pattern; part of a walk over all keys of the node.
 --
 -- KEYS[1]  pending          LIST   asynq:{q}:pending: only names the node
 -- ARGV[1]  pattern          of the keys

@@ -1,0 +1,66 @@
+-- self_test: try every command that scripts call, on a scratch key; nothing of it is left.
+--
+-- KEYS[1]  scratch          any    qd:{q}:self-test: does not exist before nor after
+-- Returns  names of commands that this user may not call
+local key, denied = KEYS[1], {}
+local function try(name, ...)
+  local reply = redis.pcall(name, ...)
+  -- Redis and Valkey word it differently, and before 7.0 without the code.
+  if type(reply) == 'table' and reply.err then
+    local said = string.lower(reply.err)
+    if string.find(said, 'noperm', 1, true) or string.find(said, 'permission', 1, true) then
+      denied[#denied + 1] = name
+    end
+  end
+end
+try('DEL', key)
+try('EXISTS', key)
+try('TYPE', key)
+try('PTTL', key)
+try('SCAN', '0', 'MATCH', key, 'COUNT', 1)
+try('GET', key)
+try('MEMORY', 'USAGE', key)
+try('RENAME', key, key)
+try('SET', key, '1', 'EX', 10)
+try('STRLEN', key)
+try('INCRBY', key, 1)
+try('EXPIRE', key, 10)
+try('PEXPIRE', key, 10000)
+try('EXPIREAT', key, 9999999999)
+try('SETEX', key, 10, '1')
+try('PERSIST', key)
+redis.pcall('DEL', key)
+try('HSET', key, 'a', '1')
+try('HSETNX', key, 'a', '1')
+try('HGET', key, 'a')
+try('HMGET', key, 'a')
+try('HEXISTS', key, 'a')
+try('HINCRBY', key, 'a', 1)
+try('HDEL', key, 'a')
+redis.pcall('DEL', key)
+try('LPUSH', key, 'a')
+try('RPUSH', key, 'a')
+try('LLEN', key)
+try('LINDEX', key, 0)
+try('LPOS', key, 'a')
+try('LRANGE', key, 0, 1)
+try('LTRIM', key, 0, 1)
+try('LREM', key, 0, 'a')
+redis.pcall('DEL', key)
+try('SADD', key, 'a')
+try('SISMEMBER', key, 'a')
+try('SMEMBERS', key)
+try('SRANDMEMBER', key)
+try('SSCAN', key, 0)
+try('SREM', key, 'a')
+redis.pcall('DEL', key)
+try('ZADD', key, 1, 'a')
+try('ZCARD', key)
+try('ZCOUNT', key, 1, 1)
+try('ZSCORE', key, 'a')
+try('ZMSCORE', key, 'a')
+try('ZRANGE', key, 0, 1)
+try('ZREMRANGEBYRANK', key, 5, 6)
+try('ZREM', key, 'a')
+redis.pcall('DEL', key)
+return denied
