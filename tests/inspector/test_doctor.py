@@ -75,7 +75,9 @@ def test_every_rule_has_damage_that_shows_it() -> None:
     assert {one.rule for one in DAMAGES} == set(RULES) - {"unknown-key"}
 
 
-def test_one_damage_after_the_other_is_mended_and_sound_tasks_stay(doctor: Doctor, store: Store) -> None:
+def test_one_damage_after_the_other_is_mended_and_sound_tasks_stay(
+    doctor: Doctor, store: Store
+) -> None:
     sound(store)
     before = store.dump()
     for damage in DAMAGES:

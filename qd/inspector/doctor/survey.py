@@ -24,6 +24,8 @@ from qd.protocol.state import TaskState
 _WALKED = tuple(state for state in TaskState if state is not TaskState.AGGREGATING)
 
 Progress = Callable[[int], None]
+_Look = tuple[str, list[bytes]]
+"""A queue and ids of tasks in it, to be looked at in one step."""
 
 
 @dataclass(slots=True)
@@ -161,7 +163,7 @@ class Survey:
 
     def _walk_keys(self, via: str, pattern: str) -> None:
         cursor = "0"
-        looks: list[tuple[str, list[bytes]]] = []
+        looks: list[_Look] = []
         while True:
             # The tasks of one page are looked at in the same round trip that reads the next.
             steps = [doctor.tasks(queue, ids) for queue, ids in looks]
@@ -175,46 +177,49 @@ class Survey:
             replies = self._link.execute_many([doctor.tasks(queue, ids) for queue, ids in looks])
             looks = self._judge(looks, replies)
 
-    def _sort(self, page: Sequence[bytes]) -> list[tuple[str, list[bytes]]]:
+    def _sort(self, page: Sequence[bytes]) -> list[_Look]:
         """Note the keys of one page, and return the tasks among them, by queue and in slices."""
-        tasks: dict[bytes, list[bytes]] = {}
-        locks: dict[str, list[bytes]] = {}
+        names: dict[bytes, list[bytes]] = {}
         for key in page:
             head, brace, name = key.partition(b"}:")
-            if not brace:
-                continue
-            self._open(text(head[len(b"asynq:{") :])).keys_seen += 1
-            if name.startswith(b"t:"):
-                tasks.setdefault(head, []).append(name[2:])
-                continue
-            queue = text(head[len(b"asynq:{") :])
-            if name.startswith(b"unique:"):
-                locks.setdefault(queue, []).append(key)
-            elif name.startswith(b"g:"):
-                self._open(queue).groups.add(key)
-            elif text(name) not in CONTAINERS:
-                self._open(queue).others.add(key)
-        for queue, found in locks.items():
-            self._look_at_locks(queue, found)
-        return [
-            (text(head[len(b"asynq:{") :]), ids[start : start + doctor.SLICE])
-            for head, ids in tasks.items()
-            for start in range(0, len(ids), doctor.SLICE)
-        ]
+            if brace:
+                names.setdefault(head[len(b"asynq:{") :], []).append(name)
+        looks: list[_Look] = []
+        for head, some in names.items():
+            queue = text(head)
+            self._open(queue).keys_seen += len(some)
+            ids = [name[2:] for name in some if name[:2] == b"t:"]
+            looks += [
+                (queue, ids[start : start + doctor.SLICE])
+                for start in range(0, len(ids), doctor.SLICE)
+            ]
+            if len(ids) < len(some):
+                self._note(queue, [name for name in some if name[:2] != b"t:"])
+        return looks
 
-    def _look_at_locks(self, queue: str, found: list[bytes]) -> None:
+    def _note(self, queue: str, names: Sequence[bytes]) -> None:
+        """Note keys that are no tasks; locks are looked at here and now."""
         suspects = self._open(queue)
-        for lock in self._link.execute(doctor.locks(queue, found)):
-            if lock.holder:
-                suspects.locks.append(lock.key)
-            else:
-                suspects.others.add(lock.key)
+        prefix = keys.prefix(queue).encode()
+        suspects.groups.update(prefix + name for name in names if name.startswith(b"g:"))
+        locks = [prefix + name for name in names if name.startswith(b"unique:")]
+        suspects.others.update(
+            prefix + name
+            for name in names
+            if not name.startswith((b"g:", b"unique:")) and text(name) not in CONTAINERS
+        )
+        if locks:
+            for lock in self._link.execute(doctor.locks(queue, locks)):
+                if lock.holder:
+                    suspects.locks.append(lock.key)
+                else:
+                    suspects.others.add(lock.key)
 
     def _judge(
-        self, looks: Sequence[tuple[str, list[bytes]]], replies: Sequence[list[tuple[bytes, bytes]]]
-    ) -> list[tuple[str, list[bytes]]]:
+        self, looks: Sequence[_Look], replies: Sequence[list[tuple[bytes, bytes]]]
+    ) -> list[_Look]:
         """Pick out the suspects; return the tasks that were too large to be looked at yet."""
-        left: list[tuple[str, list[bytes]]] = []
+        left: list[_Look] = []
         for (queue, ids), reply in zip(looks, replies, strict=True):
             suspects = self._open(queue)
             places = {b"p": suspects.pending, b"a": suspects.active}

@@ -8,7 +8,7 @@
 -- ARGV[1]  task_prefix      asynq:{q}:t:
 -- ARGV[2]  state            what the tasks here should say
 -- ARGV[3]  offset
--- ARGV[4]  limit            500 at most
+-- ARGV[4]  limit
 -- Returns  the ids, then those of them that are suspect; nothing for a key of another type
 local is_list = ARGV[2] == 'pending' or ARGV[2] == 'active'
 local last = ARGV[3] + ARGV[4] - 1
@@ -27,9 +27,8 @@ if ARGV[2] == 'active' and #ids > 0 then
 end
 local suspects = {}
 for i, id in ipairs(ids) do
-  local task = ARGV[1] .. id
-  local state = redis.pcall('HGET', task, 'state')
-  if state ~= ARGV[2] or redis.call('HEXISTS', task, 'msg') == 0 or ARGV[2] == 'active' and not leases[i] then
+  local state = redis.pcall('HGET', ARGV[1] .. id, 'state')
+  if state ~= ARGV[2] or ARGV[2] == 'active' and not leases[i] then
     suspects[#suspects + 1] = id
   end
 end

@@ -6,7 +6,7 @@
 -- KEYS[4]  aggregation_sets ZSET   asynq:{q}:aggregation_sets
 -- ARGV[1]  deadline         of the set, as it was seen ('' = the set was not listed)
 -- ARGV[2]  name             of the group
--- ARGV[3]  limit            tasks at most, 500
+-- ARGV[3]  limit            tasks at most
 -- Returns  1 done, 2 call again for the rest, 0 it has changed: nothing was done
 -- include: types
 local bad = check_types({ [KEYS[1]] = 'zset', [KEYS[2]] = 'zset', [KEYS[3]] = 'set', [KEYS[4]] = 'zset' })
