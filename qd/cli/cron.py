@@ -1,138 +1,234 @@
-"""`qd cron`: periodic tasks, as the schedulers that are alive publish them."""
+"""`qd cron`: look at periodic tasks. What changes them is in `cron_change`."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from qd.cli import cron_change
 from qd.cli.frame import Group
-from qd.cli.render import Column, iso
+from qd.cli.render import Cell, Column, iso
 from qd.cli.session import Session, with_session
 from qd.errors import NotFound, QdError
-from qd.suggest import did_you_mean
 
 if TYPE_CHECKING:
-    from qd.inspector.views import EntryView, EventView
+    from qd.inspector.periodic import PeriodicView
+    from qd.inspector.views import EventView
+    from qd.policy.cron import Schedule
 
 _NOBODY = "No scheduler is alive, or none has periodic tasks. `qd worker` starts one."
+_FEW = 3
+_MANY = 1000
 
 
 @click.command(
     "cron",
     cls=Group,
-    short_help="List periodic tasks, their next times and their history.",
-    examples=("qd cron ls", "qd cron next --count 3", "qd cron history nightly-report"),
+    short_help="List, run, pause, add and make up for periodic tasks.",
+    examples=(
+        "qd cron ls",
+        "qd cron next --days 7",
+        "qd cron add nightly-report '0 3 * * *' report:daily --timezone Europe/Lisbon",
+    ),
 )
 def cron() -> None:
     """
-    List periodic tasks, their next times and their history.
+    List, run, pause, add and make up for periodic tasks.
 
-    Schedulers publish their entries while they are alive; what no scheduler knows is not shown.
+    Schedulers publish their entries while they are alive; those added with `qd cron add` stand in
+    Redis. What no scheduler knows, and was not added, is not shown. A name may also be the id that
+    asynq's tools show.
     """
+
+
+for verb in cron_change.COMMANDS:
+    cron.add_command(verb)
 
 
 @cron.command("ls", examples=("qd cron ls", "qd cron ls --json"))
 @with_session
 def ls(session: Session) -> None:
     """
-    List the periodic tasks of all schedulers that are alive.
+    List the periodic tasks.
 
-    An entry that several schedulers know is listed for each of them, and fires once all the same.
+    NEXT is computed now. LAST is the last tick that was enqueued, LATE how long after its time.
+    SOURCE says where it is declared: in code, in the config, at runtime (`qd cron add`), or by a
+    scheduler of asynq, which tells neither name nor policy. An entry that several schedulers know
+    fires once.
     """
-    columns: list[Column[EntryView]] = [
-        Column("ID", lambda entry: entry.id),
-        Column("SPEC", lambda entry: entry.spec),
-        Column("TYPE", lambda entry: entry.type),
-        Column("NEXT", lambda entry: entry.next),
-        Column("LAST", lambda entry: entry.prev),
-        Column("HOST", lambda entry: entry.host),
-        Column("OPTIONS", lambda entry: " ".join(entry.options), shrinks=True),
+    columns: list[Column[PeriodicView]] = [
+        Column("NAME", lambda one: one.name),
+        Column("STATE", lambda one: one.state),
+        Column("SPEC", lambda one: one.spec),
+        Column("TYPE", lambda one: one.type),
+        Column("QUEUE", lambda one: one.queue),
+        Column("NEXT", lambda one: one.next),
+        Column("LAST", lambda one: one.prev),
+        Column("LATE", _late),
+        Column("POLICY", _policy, shrinks=True),
+        Column("SOURCE", lambda one: one.source),
+        Column("OPTIONS", lambda one: " ".join(one.options), shrinks=True),
     ]
     session.out.rows(
-        "qd.cron.ls/1",
+        "qd.cron.ls/2",
         "entries",
-        session.inspector.schedulers.entries(),
-        columns,
-        lambda entry: entry.as_dict(),
-        empty=_NOBODY,
-    )
-
-
-class _Due(NamedTuple):
-    at: datetime
-    entry: EntryView
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "at": iso(self.at),
-            "id": self.entry.id,
-            "spec": self.entry.spec,
-            "type": self.entry.type,
-        }
-
-
-@cron.command("next", examples=("qd cron next", "qd cron next nightly-report --count 5"))
-@click.argument("entry_id", metavar="[ID]", required=False)
-@click.option("--count", type=click.IntRange(1, 1000), default=3, show_default=True)
-@with_session
-def next_(session: Session, entry_id: str | None, count: int) -> None:
-    """
-    Show when periodic tasks are due next.
-
-    The times are counted from the specs, so they hold as long as a scheduler is alive.
-    """
-    due: list[_Due] = []
-    # Several schedulers may know one entry; it fires once.
-    for entry in {one.id: one for one in _entries(session, entry_id)}.values():
-        due += _times(session, entry, count)
-    columns: list[Column[_Due]] = [
-        Column("AT", lambda one: iso(one.at)),
-        Column("WHEN", lambda one: one.at),
-        Column("ID", lambda one: one.entry.id),
-        Column("SPEC", lambda one: one.entry.spec),
-        Column("TYPE", lambda one: one.entry.type),
-    ]
-    session.out.rows(
-        "qd.cron.next/1",
-        "times",
-        sorted(due, key=lambda one: one.at),
+        session.inspector.periodic.all(session.settings.queue_prefix),
         columns,
         lambda one: one.as_dict(),
         empty=_NOBODY,
     )
 
 
-def _times(session: Session, entry: EntryView, count: int) -> list[_Due]:
-    from qd.policy.cron import parse
+def _late(one: PeriodicView) -> Cell:
+    return None if one.late is None else timedelta(seconds=max(one.late, 0.0))
+
+
+def _policy(one: PeriodicView) -> str:
+    """What differs from `skip` missed ticks and `allow` overlapping runs, and that."""
+    declared = one.declared
+    if declared is None:
+        return ""
+    words = [f"missed {declared.missed}", f"overlap {declared.overlap}"]
+    if declared.jitter:
+        words.append(f"jitter {int(declared.jitter)}s")
+    if declared.timezone not in (None, "UTC"):
+        words.append(f"{declared.timezone}")
+    if declared.dst != "debian":
+        words.append(f"dst {declared.dst}")
+    words += [f"from {iso(declared.start)}"] if declared.start else []
+    words += [f"until {iso(declared.end)}"] if declared.end else []
+    return ", ".join(words)
+
+
+class _Due(NamedTuple):
+    """One line of the calendar; `due` is False where a clock change swallows a time."""
+
+    at: datetime
+    local: str
+    view: PeriodicView
+    due: bool
+    note: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "at": iso(self.at),
+            "local": self.local,
+            "id": self.view.id,
+            "name": self.view.name,
+            "spec": self.view.spec,
+            "type": self.view.type,
+            "due": self.due,
+            "note": self.note,
+        }
+
+
+@cron.command(
+    "next",
+    examples=(
+        "qd cron next",
+        "qd cron next nightly-report --count 5",
+        "qd cron next --days 7",
+    ),
+)
+@click.argument("name", metavar="[NAME]", required=False)
+@click.option("--count", type=click.IntRange(1, _MANY), help="Of each; 3, or 1000 with --days.")
+@click.option("--days", type=click.IntRange(1, 366), help="All of the next days.")
+@with_session
+def next_(session: Session, name: str | None, count: int | None, days: int | None) -> None:
+    """
+    Show when periodic tasks are due next.
+
+    The times are counted from the specs, so they hold as long as a scheduler is alive; what is
+    paused is left out. LOCAL is the time in the zone of the entry. NOTE marks what a change of the
+    clock does: times that do not exist, and times that come twice.
+    """
+    most = count or (_FEW if days is None else _MANY)
+    lines: list[_Due] = []
+    for view in _views(session, name):
+        lines += _calendar(session, view, most, days)
+    columns: list[Column[_Due]] = [
+        Column("AT", lambda one: iso(one.at)),
+        Column("WHEN", lambda one: one.at),
+        Column("LOCAL", lambda one: one.local),
+        Column("NAME", lambda one: one.view.name),
+        Column("SPEC", lambda one: one.view.spec),
+        Column("TYPE", lambda one: one.view.type),
+        Column("NOTE", lambda one: one.note),
+    ]
+    session.out.rows(
+        "qd.cron.next/2",
+        "times",
+        sorted(lines, key=lambda one: (one.at, one.view.name)),
+        columns,
+        lambda one: one.as_dict(),
+        empty=_NOBODY if days is None else f"Nothing is due in the next {days} days.",
+    )
+
+
+def _calendar(session: Session, view: PeriodicView, most: int, days: int | None) -> list[_Due]:
+    from zoneinfo import ZoneInfo
+
+    from qd.policy.cron_marks import marks
 
     try:
-        schedule = parse(entry.spec)
+        schedule = _schedule(view)
     except QdError as error:
-        session.out.say(f"{entry.id}: {error}")
+        session.out.say(f"{view.name}: {error}")
         return []
-    times: list[_Due] = []
-    at = entry.next if entry.next is not None else schedule.next(session.out.now)
-    while at is not None and len(times) < count:
-        times.append(_Due(at, entry))
+    now = session.out.now
+    end = None if days is None else now + timedelta(days=days)
+    times: list[datetime] = []
+    at = view.next
+    while at is not None and (end is None or at <= end):
+        if len(times) == most:
+            if days is not None:
+                session.out.say(f"{view.name}: only the first {most} times are shown.")
+            break
+        times.append(at)
         at = schedule.next(at)
-    return times
+    if not times:
+        return []
+    found = {one.at: one for one in marks(schedule, now, end or times[-1])}
+    zone = ZoneInfo(schedule.timezone)
+    lines = []
+    for at in sorted({*times, *(one.at for one in found.values() if not one.due)}):
+        local = f"{at.astimezone(zone):%a %d %b %H:%M:%S %z}"
+        mark = found.get(at)
+        due = mark is None or mark.due
+        lines.append(_Due(at, local, view, due, "" if mark is None else mark.note))
+    return lines
+
+
+def _schedule(view: PeriodicView) -> Schedule:
+    from qd.policy.cron import parse
+
+    # asynq counts `@every` from the last time, and follows the clock.
+    return parse(view.spec, dst="asynq") if view.declared is None else view.declared.schedule("UTC")
 
 
 @cron.command("history", examples=("qd cron history nightly-report --limit 100",))
-@click.argument("entry_id", metavar="ID")
+@click.argument("name", metavar="NAME")
 @click.option("--limit", type=click.IntRange(1, 1000), default=30, show_default=True)
 @with_session
-def history(session: Session, entry_id: str, limit: int) -> None:
+def history(session: Session, name: str, limit: int) -> None:
     """
     Show when a periodic task was enqueued, the latest first.
 
     Redis keeps the last 1,000 times. They can be shown even if no scheduler knows the entry now.
     """
-    events = session.inspector.schedulers.events(entry_id, limit)
-    if not events:
-        _entries(session, entry_id)
+    from qd.protocol.ops.cron import entry_id
+
+    try:
+        known = session.inspector.periodic.find(name, session.settings.queue_prefix).id
+    except NotFound:
+        known = None
+    # By name, or by the id that asynq's tools show.
+    ids = [known] if known else [entry_id(session.settings.queue_prefix, name), name]
+    events = next((some for one in ids if (some := _events(session, one, limit))), [])
+    if not events and known is None:
+        session.inspector.periodic.find(name, session.settings.queue_prefix)
     columns: list[Column[EventView]] = [
         Column("ENQUEUED", lambda event: event.enqueued_at),
         Column("AT", lambda event: event.enqueued_at and iso(event.enqueued_at)),
@@ -145,20 +241,14 @@ def history(session: Session, entry_id: str, limit: int) -> None:
         columns,
         lambda event: event.as_dict(),
         empty="It has not fired yet.",
-        more={"id": entry_id},
+        more={"id": known or name},
     )
 
 
-def _entries(session: Session, entry_id: str | None) -> list[EntryView]:
-    """The entries of live schedulers, or those with the id; NotFound if there is none."""
-    entries = session.inspector.schedulers.entries()
-    if entry_id is None:
-        return entries
-    found = [entry for entry in entries if entry.id == entry_id]
-    if not found:
-        suggestion = did_you_mean(entry_id, [entry.id for entry in entries])
-        raise NotFound(
-            f'No live scheduler has an entry "{entry_id}".{suggestion}',
-            hint="`qd cron ls` lists them.",
-        )
-    return found
+def _events(session: Session, entry: str, limit: int) -> list[EventView]:
+    return session.inspector.schedulers.events(entry, limit)
+
+
+def _views(session: Session, name: str | None) -> list[PeriodicView]:
+    periodic, prefix = session.inspector.periodic, session.settings.queue_prefix
+    return periodic.all(prefix) if name is None else [periodic.find(name, prefix)]

@@ -34,7 +34,7 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Look and intervene": {
         "stats": ("stats", "Show how much is waiting, running and failing."),
         "queue": ("queue", "List, pause, resume, purge or remove queues."),
-        "cron": ("cron", "List periodic tasks, their next times and their history."),
+        "cron": ("cron", "List, run, pause, add and make up for periodic tasks."),
         "group": ("group", "List groups of tasks that wait to be aggregated, or flush them."),
         "server": ("server", "List, quiet, resume or stop worker processes."),
         "doctor": ("doctor", "Check Redis, workers and queues, and say which point fails."),

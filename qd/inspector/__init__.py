@@ -1,10 +1,11 @@
 """
 The operator's side: look at queues, tasks and worker processes, and intervene.
 
-- `inspector`: `Inspector`, one front with six parts
+- `inspector`: `Inspector`, one front with seven parts
 - `queues`, `removal`, `groups`: sizes, history, pause, purge, remove
 - `tasks`, `actions`, `walk`: look at tasks, run, archive and delete them, one or many
 - `servers`, `schedulers`, `stats`: who is there, and the totals of everything
+- `periodic`: periodic tasks, run now, paused, made up for
 - `views`, `values`: what all of them return, plain data with a documented JSON form
 
 Everything here is synchronous, over a `Link`, and works on what Go servers wrote as well. What is

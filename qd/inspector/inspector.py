@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from qd.broker.link import Link
 from qd.inspector.groups import Groups
+from qd.inspector.periodic import Periodic
 from qd.inspector.queues import Queues
 from qd.inspector.schedulers import Schedulers
 from qd.inspector.servers import Servers
@@ -33,4 +34,5 @@ class Inspector:
         self.queues = Queues(link, self.tasks, self.groups, clock)
         self.servers = Servers(link, clock)
         self.schedulers = Schedulers(link, clock)
+        self.periodic = Periodic(link, self.schedulers, clock)
         self.stats = Stats(link, self.queues)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import zip_longest
 
 from qd.broker.link import Link
+from qd.client.declared import from_json
 from qd.errors import DecodeError, UsageError
 from qd.inspector.values import moment_ns
 from qd.inspector.views import EntryView, EventView
@@ -26,13 +28,17 @@ class Schedulers:
         What has just expired or cannot be decoded is left out; nothing is removed.
         """
         found = self._link.execute(inspect_presence.scheduler_keys(now=int(self._clock())))
-        steps = [inspect_presence.read_entries(key) for key in found]
+        steps = [
+            read(key)
+            for key in found
+            for read in (inspect_presence.read_entries, inspect_presence.read_documents)
+        ]
         replies = self._link.execute_many(steps) if steps else []
         entries = [
             entry
-            for key, blobs in zip(found, replies, strict=True)
-            for entry in (_entry(key, blob) for blob in blobs)
-            if entry is not None
+            for key, blobs, documents in zip(found, replies[::2], replies[1::2], strict=True)
+            for blob, document in zip_longest(blobs, documents[: len(blobs)])
+            if (entry := _entry(key, blob, document)) is not None
         ]
         return sorted(entries, key=lambda one: (one.spec, one.type, one.id))
 
@@ -55,9 +61,10 @@ class Schedulers:
         return [event for event in map(_event, blobs) if event is not None]
 
 
-def _entry(key: str, data: bytes) -> EntryView | None:
+def _entry(key: str, data: bytes, document: bytes | None) -> EntryView | None:
     try:
         entry = codec.decode_entry(data)
+        declared = None if document is None else from_json(document)
     except DecodeError:
         return None
     # asynq:schedulers:{host:pid:uuid}
@@ -72,6 +79,7 @@ def _entry(key: str, data: bytes) -> EntryView | None:
         prev=moment_ns(entry.prev_ns),
         scheduler_id=scheduler,
         host=scheduler.rsplit(":", 2)[0],
+        declared=declared,
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import Any
 
+from qd.client.declared import Declared
 from qd.inspector.values import as_base64, content, iso
 
 
@@ -239,7 +240,11 @@ class ServerView:
 
 @dataclass(frozen=True, slots=True)
 class EntryView:
-    """A periodic task of a scheduler. `options` are texts in Go's syntax, such as `Queue("low")`."""
+    """
+    A periodic task of one scheduler. `options` are texts in Go's syntax, such as `Queue("low")`.
+
+    `declared` is what a scheduler of qd says beside; None for Go.
+    """
 
     id: str
     spec: str
@@ -250,6 +255,7 @@ class EntryView:
     prev: datetime | None
     scheduler_id: str
     host: str
+    declared: Declared | None = None
 
     def as_dict(self) -> dict[str, Any]:
         return {

@@ -18,11 +18,15 @@ from qd.app.client import make_client
 from qd.app.connection import Connection
 from qd.broker.connect import open_link
 from qd.cli.main import qd
+from qd.client.declared import Declared, tick_id
 from qd.client.info import TaskInfo
 from qd.config.load import from_mapping
+from qd.handlers.options import TaskOptions
 from qd.protocol import codec, keys
 from qd.protocol.message import SchedulerEntry, ServerInfo, TaskMessage, Terms, WorkerInfo
 from qd.protocol.ops import cron, presence, tasks
+from qd.protocol.ops.tasks import NewTask
+from qd.protocol.state import TaskState
 
 SECOND = 1_000_000_000
 """In nanoseconds."""
@@ -142,6 +146,35 @@ class Store:
             presence.write_entries("web-1:7:x", [entry], ttl=20, now=int(time.time()))
         )
         return due
+
+    def periodic(self, name: str, spec: str, **more: Any) -> str:
+        """Publish a periodic task as a scheduler of qd does; returns its id."""
+        given = {"options": TaskOptions(queue="low"), "timezone": "UTC", "payload": b"{}", **more}
+        one = Declared(name=name, spec=spec, task_type="report", **given)
+        entry_id = cron.entry_id("", name)
+        shown = SchedulerEntry(entry_id, spec, "report", b"{}", ('Queue("low")',), None, None)
+        self.link.execute_many(
+            presence.write_entries(
+                "web-1:7:x", [shown], [one.to_json()], ttl=20, now=int(time.time())
+            )
+        )
+        return entry_id
+
+    def decided(self, name: str, tick: int, *, late: float = 0.004) -> None:
+        """Let a tick of a published entry be enqueued, as a scheduler does."""
+        self.link.execute(cron.begin("low", name, now=tick - 1))
+        task_id = tick_id(name, tick)
+        message = codec.encode_task(TaskMessage("report", b"{}", task_id, Terms(queue="low")))
+        self.link.execute_many(
+            [
+                tasks.announce(["low"]),
+                cron.tick(
+                    "low", name, NewTask(task_id, message), TaskState.PENDING, tick_at=tick,
+                    overlap=True, now_ns=int((tick + late) * SECOND),
+                ),
+            ]
+        )  # fmt: skip
+        self.fired(cron.entry_id("", name), task_id)
 
     def fired(self, entry_id: str, task_id: str) -> None:
         self.link.execute_many(cron.record_event(entry_id, task_id, now_ns=time.time_ns()))

@@ -1,9 +1,8 @@
-"""`qd cron`, `qd server`, `qd doctor`: what others publish, and what is wrong with it."""
+"""`qd server`, `qd doctor`: what others publish, and what is wrong with it."""
 
 from __future__ import annotations
 
 import time
-from datetime import datetime
 
 import redis
 
@@ -15,36 +14,6 @@ from tests.cli.conftest import Cli, Store
 def _results(cli: Cli, *, code: int = 0) -> dict[str, tuple[str, str]]:
     checks = cli("doctor", "--json", code=code).json["checks"]
     return {one["point"]: (one["result"], one["detail"]) for one in checks}
-
-
-def test_cron_ls_shows_the_entries_of_live_schedulers(cli: Cli, store: Store) -> None:
-    assert "No scheduler is alive" in cli("cron", "ls").err
-    store.entry("nightly", "0 3 * * *")
-    row = cli("cron", "ls").lines[1]
-    assert row.split()[0] == "nightly"
-    assert 'Queue("low")' in row
-    assert cli("cron", "ls", "--json").json["entries"][0]["spec"] == "0 3 * * *"
-
-
-def test_cron_next_counts_the_times_from_the_spec(cli: Cli, store: Store) -> None:
-    due = store.entry("hourly", "@every 1h")
-    found = cli("cron", "next", "hourly", "--count", "2", "--json").json["times"]
-    assert [one["id"] for one in found] == ["hourly", "hourly"]
-    times = [datetime.fromisoformat(one["at"]).timestamp() for one in found]
-    assert times == [due, due + 3600]
-    assert len(cli("cron", "next", "--count", "5").lines) == 6
-    assert 'Did you mean "hourly"?' in cli("cron", "next", "hourli", code=3).err
-
-
-def test_cron_history_shows_the_latest_first(cli: Cli, store: Store) -> None:
-    store.entry("nightly", "@daily")
-    assert cli("cron", "history", "nightly").err == "It has not fired yet.\n"
-    store.fired("nightly", "t1")
-    store.fired("nightly", "t2")
-    found = cli("cron", "history", "nightly", "--json").json
-    assert {one["task_id"] for one in found["events"]} == {"t1", "t2"}
-    assert len(cli("cron", "history", "nightly", "--limit", "1").lines) == 2
-    cli("cron", "history", "nope", code=3)
 
 
 def test_server_ls_shows_live_worker_processes(cli: Cli, store: Store) -> None:
