@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tests.bench import draining, enqueueing, growing, report, waking
 from tests.bench.contenders import PEERS, QD, Asynq, Contender, Qd, install_peers
+from tests.bench.machine import machine, versions
 from tests.bench.measure import ROOT, Figures
 from tests.compat.asynq_build import GoUnavailableError, build
 from tests.support.servers import RedisServer
@@ -35,7 +36,7 @@ def main() -> int:
 
     contenders = list(_contenders(options.peers))
     with tempfile.TemporaryDirectory() as name, RedisServer(tcp=True) as server:
-        print(report.machine(), report.versions(server), sep="\n", end="\n\n", flush=True)
+        print(machine(), versions(server), sep="\n", end="\n\n", flush=True)
         for number in range(options.rounds):
             print(f"round {number + 1}", flush=True)
             _round(server, Path(name), options, contenders, note, last=number + 1 == options.rounds)

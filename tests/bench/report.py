@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 import statistics
-import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
-from qd import __version__
 from tests.bench.contenders import REQUIREMENTS, Contender
+from tests.bench.machine import machine, versions
 from tests.bench.measure import Figures
 from tests.support.servers import RedisServer
 
@@ -105,37 +101,6 @@ def _ends(figures: Figures) -> float:
 def _active(of: Medians, batch: str) -> float:
     figures = of["many active"]
     return figures[f"us/ending, {batch}, 5,000 active"] / figures[f"us/ending, {batch}, 1 active"]
-
-
-def machine() -> str:
-    model = next(
-        (
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        platform.machine(),
-    )
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{os.cpu_count()} x {model}, {memory:.0f} GiB, Linux {platform.release()}"
-
-
-def versions(server: RedisServer) -> dict[str, str]:
-    with server.client() as raw:
-        facts = raw.info("server")
-    name = "valkey" if "valkey_version" in facts else "redis"
-    found = {
-        "qd": __version__,
-        "Python": platform.python_version(),
-        "server": f"{name} {facts[f'{name}_version']}",
-    }
-    found |= {package: version(package) for package in ("redis", "hiredis", "uvloop", "msgspec")}
-    try:
-        said = subprocess.run(["go", "version"], capture_output=True, text=True, check=True)
-        found["Go"] = said.stdout.split()[2]
-    except (OSError, subprocess.CalledProcessError):
-        pass
-    return found
 
 
 def keep(

@@ -16,8 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench.scenes import machine
-
+from tests.bench.machine import machine
 from tests.chaos import scene_storm
 from tests.chaos.stage import FULL, SHORT, Measure, Profile, Stage
 
