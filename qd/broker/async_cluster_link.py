@@ -42,6 +42,8 @@ class AsyncClusterLink:
         return op.parse(reply)
 
     async def _call(self, client: Any, op: Op[Any]) -> Any:
+        # Before it knows the slots, the library sends commands to nodes at random.
+        await client.initialize()
         try:
             return await client.execute_command(*self._dialect.command(op))
         except exceptions.NoScriptError:

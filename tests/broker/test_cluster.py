@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from qd.broker.async_link import AsyncLink
 from qd.broker.connect import open_async_link, open_link
 from qd.broker.endpoint import Endpoint, parse_addresses
 from qd.broker.link import ClusterLink, Link
@@ -40,7 +41,7 @@ def link(endpoint: Endpoint) -> Iterator[Link]:
 
 
 @pytest.fixture
-async def async_link(endpoint: Endpoint) -> AsyncIterator[object]:
+async def async_link(endpoint: Endpoint) -> AsyncIterator[AsyncLink]:
     link = open_async_link(endpoint)
     yield link
     await link.close()
@@ -113,6 +114,19 @@ def test_what_belongs_to_no_queue_works_too(link: Link) -> None:
     assert link.execute(locks.acquire("a", "me", ttl_ms=5000)) is True
     assert link.execute(locks.release("a", "me")) is True
     assert link.execute(presence.publish_cancel("t1")) == 0
+
+
+async def test_a_new_link_asks_the_right_node_from_the_first_call_on(
+    cluster: ClusterServers, async_link: AsyncLink
+) -> None:
+    """Sent elsewhere, calls are answered by MOVED, and the library starts all over again."""
+    for node in cluster.nodes:
+        node.command("CONFIG", "RESETSTAT")
+    await asyncio.gather(
+        *(async_link.execute(command("LLEN", [keys.pending(name)], [], int)) for name in QUEUES)
+    )
+    for node in cluster.nodes:
+        assert b"errorstat_MOVED" not in node.command("INFO", "errorstats")
 
 
 async def test_many_coroutines_use_all_nodes_at_once(endpoint: Endpoint, link: Link) -> None:
