@@ -11,7 +11,7 @@ APT = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	else echo "make: $(1) is missing: $(2)" >&2; $(3); fi
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick lint format bench chaos golden redis clean
+.PHONY: help demo test compat quick lint format bench chaos golden redis clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -21,6 +21,9 @@ demo: $(VENV)/.demo ## see qd at work: a shop's orders, on a server of its own, 
 
 test: $(VENV)/.dev redis lint ## all that CI runs
 	$(RUN)/pytest -n $(JOBS) --dist worksteal
+
+compat: $(VENV)/.dev ## all of the comparison with Go's asynq: 100,000 random operations, minutes of waiting
+	CI=true COMPAT_FULL=1 COMPAT_OPERATIONS=100000 $(RUN)/pytest -n $(JOBS) --dist worksteal tests/compat
 
 quick: lint ## lint, types and the tests that start nothing (seconds)
 	$(RUN)/pytest -q $(wildcard tests/unit tests/property tests/architecture)

@@ -24,6 +24,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from tests.compat.figures import pytest_terminal_summary as pytest_terminal_summary
 from tests.support.server_groups import ClusterServers, SentinelServers
 from tests.support.servers import RedisServer, ServerError, TlsServer
 

@@ -30,11 +30,8 @@ from tests.compat.apps.behaviours import install
 from tests.support.procs import Proc, descendants_of, running
 from tests.support.wait import eventually
 
-SLOW = bool(os.environ.get("QD_COMPAT_FULL"))
+SLOW = bool(os.environ.get("COMPAT_FULL"))
 """Whether tests that wait for minutes are wanted."""
-
-MANY = SLOW or os.environ.get("CI") == "true"
-"""Whether the larger numbers of tasks are wanted."""
 
 PATIENCE = 20.0
 """Seconds to wait for what should take less than one: the machine may be busy."""
@@ -129,9 +126,7 @@ class Peer:
         tree = {"log": {"format": "text"}, **self._settings(queues, settings)}
         tree["worker"] = {"processes": 1, **tree["worker"]}
         config.write_text(json.dumps(tree))
-        # qd takes every variable QD_... for a setting.
-        python = ("env", "--unset=QD_COMPAT_FULL", sys.executable)
-        command = (*python, "-m", "qd", "worker", "--app", "tests.compat.apps.fleet", *words)
+        command = (sys.executable, "-m", "qd", "worker", "--app", "tests.compat.apps.fleet", *words)
         env = {"COMPAT_FOLDER": str(self.folder)}
         with running(*command, "-c", str(config), env=env) as proc:
             proc.err.wait(r"all \d+ children are ready", PATIENCE)

@@ -6,6 +6,7 @@ import ast
 from pathlib import Path
 
 from tests.compat.checklist import FOLDER, ROWS, proven
+from tests.compat.figures import recorded
 
 HERE = Path(__file__).parent
 
@@ -33,3 +34,8 @@ def test_a_row_is_proven_only_if_all_variants_of_its_tests_passed() -> None:
     assert proven({f"{node}[a]", f"{node}[b]"}, set()) == [2]
     assert proven({f"{node}[a]"}, {f"{node}[b]"}) == []
     assert proven(set(), set()) == []
+
+
+def test_figures_of_one_name_are_added_up() -> None:
+    figures = [("operations", 9_000), ("fleet", "0 lost"), ("operations", 1_234)]
+    assert recorded(figures) == ["fleet: 0 lost", "operations: 10,234"]

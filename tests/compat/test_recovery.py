@@ -101,7 +101,7 @@ def test_a_task_that_runs_long_keeps_its_lease_from_both_recoverers(
     assert steps.inspect("queue-info")["processed_total"] == 1
 
 
-@pytest.mark.skipif(not SLOW, reason="takes two minutes; set QD_COMPAT_FULL=1")
+@pytest.mark.skipif(not SLOW, reason="takes two minutes; set COMPAT_FULL=1")
 @pytest.mark.timeout(300)
 def test_a_running_go_server_recovers_a_killed_qd_by_itself(asynq: Asynq, peer: Peer) -> None:
     peer.client.enqueue("hold", task_id="t1")

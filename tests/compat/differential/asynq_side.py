@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from tests.compat.asynq import AsynqError
@@ -28,12 +29,7 @@ class AsynqSide:
 
     def apply(self, op: dict[str, Any]) -> Any:
         """Carry out one operation."""
-        try:
-            return getattr(self, "_" + op["op"].replace("-", "_"), self._inspect)(op)
-        except AsynqError as error:
-            if error.kind == "usage":
-                raise
-            return _word(error)
+        return _attempt(getattr(self, "_" + op["op"].replace("-", "_"), self._inspect), op)
 
     def _broker(self, call: str, **fields: Any) -> Any:
         return self._steps("broker", call=call, **fields)
@@ -50,25 +46,33 @@ class AsynqSide:
         self._steps.enqueue(op["type"], id=op["id"], queue=QUEUE, **options)
         return "ok"
 
-    def _dequeue(self, op: dict[str, Any]) -> str | None:
-        try:
-            found: str = self._broker("dequeue", queue=QUEUE)
-        except AsynqError as error:
-            if _word(error) == "not-found":
-                return None
-            raise
+    def _dequeue(self, op: dict[str, Any]) -> list[str]:
+        """One after the other, also behind an id whose task is gone."""
+        found = []
+        for _ in range(op.get("count", 1)):
+            try:
+                found.append(self._broker("dequeue", queue=QUEUE))
+            except AsynqError as error:
+                if _word(error) != "not-found":
+                    raise
         return found
 
-    def _end(self, op: dict[str, Any]) -> str:
-        task = {"queue": QUEUE, "id": op["id"]}
-        match op["how"]:
+    def _end(self, op: dict[str, Any]) -> list[str]:
+        return [
+            _attempt(self._end_one, op["how"], task_id, retention)
+            for task_id, retention in op["tasks"].items()
+        ]
+
+    def _end_one(self, how: str, task_id: str, retention: int) -> str:
+        task = {"queue": QUEUE, "id": task_id}
+        match how:
             case "ok":
-                self._broker("complete" if op["retention"] else "done", **task)
+                self._broker("complete" if retention else "done", **task)
             case "requeue":
                 self._broker("requeue", **task)
             case "archive":
                 self._broker("archive", **task, error="failed")
-            case how:
+            case _:
                 failure = how == "retry"
                 self._broker("retry", **task, error="failed", delay=RETRY_DELAY, failure=failure)
         return "ok"
@@ -108,6 +112,15 @@ class AsynqSide:
         arguments = {name: op[name] for name in ("id", "group") if name in op}
         answer = self._steps.inspect(op["op"], queue=QUEUE, **arguments)
         return "ok" if answer is None else answer
+
+
+def _attempt(call: Callable[..., Any], *arguments: Any) -> Any:
+    try:
+        return call(*arguments)
+    except AsynqError as error:
+        if error.kind == "usage":
+            raise
+        return _word(error)
 
 
 def _word(error: AsynqError) -> str:

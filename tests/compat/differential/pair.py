@@ -20,6 +20,7 @@ from qd.broker.endpoint import parse_addresses
 from qd.broker.link import Link
 from tests.compat.asynq import Asynq
 from tests.compat.asynq_program import Steps
+from tests.compat.differential.alphabet import kinds
 from tests.compat.differential.asynq_side import AsynqSide
 from tests.compat.differential.differences import Difference, differences
 from tests.compat.differential.qd_side import QdSide
@@ -46,8 +47,10 @@ class Walk:
             op = _named(op, view)
         task = content(view, f"t:{op.get('id')}")
         match op["op"]:
-            case "end" | "result" | "extend":
-                return self._of_held(op, view)
+            case "end":
+                return self._of_all_held(op, view)
+            case "result" | "extend":
+                return self._of_held(op)
             case "merge":
                 return self._of_set(op)
             case "enqueue" if not task and op["id"] in listed(view):
@@ -58,16 +61,24 @@ class Walk:
                 return None
         return op
 
-    def _of_held(self, op: dict[str, Any], view: View) -> dict[str, Any] | None:
+    def _of_held(self, op: dict[str, Any]) -> dict[str, Any] | None:
         if not self.held:
             return None
         definite = {name: value for name, value in op.items() if name != "pick"}
         task_id = op.get("id") or sorted(self.held)[op["pick"] % len(self.held)]
-        message = content(view, f"t:{task_id}")["msg"]
-        definite.update(id=task_id, by=self.held[task_id])
-        if op["op"] == "end":
-            definite["retention"] = message.get("retention", 0)
-        return definite
+        return {**definite, "id": task_id, "by": self.held[task_id]}
+
+    def _of_all_held(self, op: dict[str, Any], view: View) -> dict[str, Any] | None:
+        """`tasks` that end, with their retentions: the chosen one and others of its holder."""
+        if not self.held:
+            return None
+        ids = op.get("ids") or [sorted(self.held)[op["pick"] % len(self.held)]]
+        by = self.held[ids[0]]
+        others = [one for one, holder in self.held.items() if holder == by and one not in ids]
+        ids = [*ids, *others[: op.get("count", 1) - 1]]
+        messages = {task_id: content(view, f"t:{task_id}")["msg"] for task_id in ids}
+        tasks = {task_id: message.get("retention", 0) for task_id, message in messages.items()}
+        return {"op": "end", "tasks": tasks, "how": op["how"], "by": by}
 
     def _of_set(self, op: dict[str, Any]) -> dict[str, Any] | None:
         if not self._sets:
@@ -77,8 +88,8 @@ class Walk:
 
     def note(self, op: dict[str, Any], answer: Any, after: View) -> None:
         """Remember who holds what, after the operation was carried out."""
-        if op["op"] == "dequeue" and answer:
-            self.held[answer] = op.get("by", "qd")
+        if op["op"] == "dequeue":
+            self.held.update(dict.fromkeys(answer, op.get("by", "qd")))
         if op["op"] == "stage" and answer:
             self._sets[answer] = op["group"]
         active = content(after, "active") or ()
@@ -107,6 +118,8 @@ class Pair:
         self._sessions = sessions
         self._link = link
         self.operations = 0
+        self.changed: set[str] = set()
+        """The kinds of operations that have changed something, as `kind` names them."""
         self.explained: Counter[str] = Counter()
 
     def run(self, ops: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -130,7 +143,10 @@ class Pair:
             self.operations += 1
             answer, theirs = _carry_out(op, stores, asynq, foreign, qd)
             left, right = stores[0].view(), stores[1].view()
-            record.append({"op": op, "answer": answer, "changes": changes(before, left)})
+            changed = changes(before, left)
+            record.append({"op": op, "answer": answer, "changes": changed})
+            if changed:
+                self.changed.update(kinds(op))
             step = Step(op, before, left, right, (answer, theirs), dict(walk.held))
             found = differences(left, right, time.time() - now)
             if answer != theirs:

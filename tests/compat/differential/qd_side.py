@@ -22,7 +22,7 @@ from qd.policy.outcome import Action, Outcome, succeeded
 from qd.protocol import codec, constants
 from qd.protocol.op import Op
 from qd.protocol.ops import endings, groups, tasks, upkeep
-from qd.protocol.ops.endings import Fate, Held
+from qd.protocol.ops.endings import Ending, Fate, Held
 from qd.protocol.state import TaskState
 from qd.runtime.finisher import _OPERATIONS, _ending
 from qd.runtime.run import Run
@@ -96,31 +96,39 @@ class QdSide:
     def _now_ns(self) -> int:
         return self._now * 1_000_000_000
 
-    def _dequeue(self, op: dict[str, Any]) -> str | None:
+    def _dequeue(self, op: dict[str, Any]) -> list[str]:
         self._nonce += 1
         until = self._now + constants.LEASE
         step = tasks.dequeue(
-            QUEUE, count=1, owner=self._owner, nonce=str(self._nonce), lease_until=until
+            QUEUE,
+            count=op.get("count", 1),
+            owner=self._owner,
+            nonce=str(self._nonce),
+            lease_until=until,
         )
-        taken = self._link.execute(step)
-        if not taken:
-            return None
-        message = codec.decode_task(taken[0].message)
-        self._runs[message.id] = Run(message, QUEUE, Held(message.id, until, until), 0)
-        return message.id
+        messages = [codec.decode_task(one.message) for one in self._link.execute(step) or ()]
+        for message in messages:
+            self._runs[message.id] = Run(message, QUEUE, Held(message.id, until, until), 0)
+        return [message.id for message in messages]
 
-    def _end(self, op: dict[str, Any]) -> str:
-        run = self._runs.pop(op["id"])
+    def _end(self, op: dict[str, Any]) -> list[str]:
+        """As the finisher does it: a batch for each kind of outcome."""
+        runs = [self._runs.pop(task_id) for task_id in op["tasks"]]
         if op["how"] == "requeue":
-            step = endings.requeue(QUEUE, self._owner, [run.held], now_ns=self._now_ns)
-        else:
-            retention = run.message.terms.retention
-            outcome = succeeded(retention) if op["how"] == "ok" else _OUTCOMES[op["how"]]
+            held = [run.held for run in runs]
+            step = endings.requeue(QUEUE, self._owner, held, now_ns=self._now_ns)
+            return [_fate(fate) for fate in self._link.execute(step)]
+        batches: dict[Action, list[Ending]] = {}
+        for run in runs:
+            outcome = _OUTCOMES.get(op["how"]) or succeeded(run.message.terms.retention)
             ending = _ending(run, outcome, None, self._now)
-            step = _OPERATIONS[outcome.action](
-                QUEUE, self._owner, [ending], day=self._day, now=self._now
-            )
-        return _fate(self._link.execute(step)[0])
+            batches.setdefault(outcome.action, []).append(ending)
+        fates = {}
+        for action, endings_ in batches.items():
+            step = _OPERATIONS[action](QUEUE, self._owner, endings_, day=self._day, now=self._now)
+            ids = [one.held.id for one in endings_]
+            fates.update(zip(ids, self._link.execute(step), strict=True))
+        return [_fate(fates[task_id]) for task_id in op["tasks"]]
 
     def _result(self, op: dict[str, Any]) -> str:
         step = endings.write_result(QUEUE, self._owner, op["id"], op["result"].encode())

@@ -28,7 +28,7 @@ from tests.compat.differential.store import QUEUE, Store, View
 from tests.compat.differential.wanted import ANSWER, Step
 
 CORPUS = Path(__file__).parent / "corpus"
-_RANDOM = 6
+_RANDOM = 12
 """Random sequences in the corpus."""
 
 

@@ -11,8 +11,8 @@ def _new(task_id: str = "t1", **options: Any) -> dict[str, Any]:
     return {"op": "enqueue", "id": task_id, "type": "a", **options}
 
 
-def _end(how: str, task_id: str = "t1") -> dict[str, Any]:
-    return {"op": "end", "id": task_id, "how": how}
+def _end(how: str, *ids: str) -> dict[str, Any]:
+    return {"op": "end", "ids": list(ids or ("t1",)), "how": how}
 
 
 def _op(name: str, **fields: Any) -> dict[str, Any]:
@@ -99,6 +99,12 @@ ORDINARY: dict[str, Ops] = {
     ],
     "the line is first in, first out": [
         _new("t1"), _new("t2"), _new("t3"), _TAKE, _end("requeue"), _TAKE, _TAKE, _end("ok", "t2"),
+    ],
+    "several are taken and ended at once": [
+        _new("t1"), _new("t2", retention=50), _new("t3"), _new("t4", retention=50), _new("t5"),
+        _new("t6"), _op("dequeue", by="qd", count=4), _end("ok", "t2", "t1", "t4"),
+        _op("dequeue", by="qd", count=3), _end("requeue", "t3", "t5", "t6"),
+        _op("dequeue", by="qd", count=3), _end("retry", "t6", "t3"), _end("archive", "t5"),
     ],
     "locks are released by success only": [
         _new(unique=3600), _new("t2", unique=3600), _TAKE, _end("retry"), _new("t2", unique=3600),

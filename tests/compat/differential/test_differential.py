@@ -1,9 +1,8 @@
 """
 qd and asynq do the same: random sequences on both, all keys compared after every step.
 
-    QD_DIFF_OPS     how many operations (1,500); a seed makes them
-                    always the same ones
-    QD_DIFF_SEED    another seed
+    COMPAT_OPERATIONS  how many operations (10,000; `make compat`: 100,000)
+    COMPAT_SEED        other sequences; a seed makes always the same ones
 
 A failure shows the shortest sequence that was found, ready for `scenarios.py`.
 """
@@ -11,41 +10,47 @@ A failure shows the shortest sequence that was found, ready for `scenarios.py`.
 from __future__ import annotations
 
 import os
-import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from tests.compat.differential.alphabet import sequences
+from tests.compat.differential.alphabet import KINDS, sequences
 from tests.compat.differential.pair import Pair, Unexplained
 from tests.compat.differential.scenarios import MIXED, ORDINARY
 
 pytestmark = pytest.mark.compat
 
-OPERATIONS = int(os.environ.get("QD_DIFF_OPS") or 1_500)
-SEED = int(os.environ.get("QD_DIFF_SEED") or 0)
+OPERATIONS = int(os.environ.get("COMPAT_OPERATIONS") or 10_000)
+_ENOUGH = 10_000
+"""From so many on, each kind of operation must have changed something in every share."""
+SEED = int(os.environ.get("COMPAT_SEED") or 0)
 
+_SHARES = 2
+"""Tests that do a part each, side by side under xdist."""
 _PER_SEQUENCE = 35
-_PER_ROUND = 100
-"""Sequences from one seed: Hypothesis remembers them all, to repeat none."""
+_PER_ROUND = 30
+"""Sequences from one seed: Hypothesis remembers them all, and makes the later ones like the earlier."""
 
 
-@pytest.mark.timeout(60 + OPERATIONS / 50)
+@pytest.mark.timeout(60 + OPERATIONS / 25)
+@pytest.mark.parametrize("share", range(_SHARES))
 def test_random_sequences_leave_the_same_in_both_databases(
-    both: Pair, capsys: pytest.CaptureFixture[str]
+    both: Pair, share: int, record_property: Callable[[str, object], None]
 ) -> None:
-    before, started, rounds = both.operations, time.monotonic(), 0
-    while (left := OPERATIONS - (both.operations - before)) > 0:
-        _round(both, SEED + rounds, min(_PER_ROUND, -(-left // _PER_SEQUENCE)))
-        rounds += 1
-    done, took = both.operations - before, time.monotonic() - started
-    with capsys.disabled():
-        print(
-            f"\ndifferential: {done:,} operations ({done / took:,.0f}/s), "
-            "0 unexplained differences",
-            end="",
-        )
+    before, both.changed, rounds, found = both.operations, set(), 0, 1
+    try:
+        while (left := OPERATIONS // _SHARES - (both.operations - before)) > 0:
+            number = (SEED * _SHARES + share) * 1_000_000 + rounds
+            _round(both, number, min(_PER_ROUND, -(-left // _PER_SEQUENCE)))
+            rounds += 1
+        found = 0
+    finally:
+        record_property("differential test, random operations", both.operations - before)
+        record_property("differential test, unexplained differences", found)
+    left_out = KINDS - both.changed
+    assert not left_out or OPERATIONS < _ENOUGH, "never done, or only in vain"
 
 
 def _round(both: Pair, number: int, examples: int) -> None:

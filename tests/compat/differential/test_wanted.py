@@ -54,8 +54,8 @@ def sides(both: Pair) -> Sides:
 
 ENQUEUE: dict[str, Any] = {"op": "enqueue", "id": "t1", "type": "a"}
 DEQUEUE = {"op": "dequeue"}
-DONE = {"op": "end", "id": "t1", "how": "ok", "retention": 0}
-ARCHIVE = {"op": "end", "id": "t1", "how": "archive", "retention": 0}
+DONE = {"op": "end", "tasks": {"t1": 0}, "how": "ok"}
+ARCHIVE = {"op": "end", "tasks": {"t1": 0}, "how": "archive"}
 
 
 def test_the_archive_keeps_ten_thousand_and_asynq_one_less(sides: Sides) -> None:
@@ -78,7 +78,7 @@ def test_qd_trims_any_number_and_asynq_breaks_at_eight_thousand(sides: Sides) ->
             side.apply(op)
         answers.append(side.apply(ARCHIVE))
         states.append(content(store.view(), "t:t1")["state"])
-    assert answers == ["refused", "ok"]
+    assert answers == [["refused"], ["ok"]]
     assert states == ["active", "archived"]
     assert sides.qd_raw.zcard(PREFIX + "archived") == 1
 
@@ -87,7 +87,7 @@ def test_a_task_that_lost_its_lease_can_be_ended_and_asynq_leaves_its_hash(sides
     sides.both_do(ENQUEUE, DEQUEUE)
     for _, _, client in sides.each():
         client.zrem(PREFIX + "lease", "t1")
-    assert sides.both_do(DONE) == [("not-found", "ok")]
+    assert sides.both_do(DONE) == [(["not-found"], ["ok"])]
     assert sides.asynq_raw.exists(PREFIX + "t:t1")
     assert not sides.qd_raw.exists(PREFIX + "t:t1")
     assert not sides.qd_raw.exists(PREFIX + "active")
@@ -103,11 +103,11 @@ def test_a_worker_that_lost_its_task_cannot_end_the_run_of_another(sides: Sides)
     # qd has put it back already, asynq into retry; the other worker takes it in either case.
     sides.asynq.apply({"op": "run", "id": "t1"})
     other = late.second_worker()
-    assert (sides.asynq.apply(DEQUEUE), other.apply(DEQUEUE)) == ("t1", "t1")
-    assert (sides.asynq.apply(DONE), late.apply(DONE)) == ("ok", "not-found")
+    assert (sides.asynq.apply(DEQUEUE), other.apply(DEQUEUE)) == (["t1"], ["t1"])
+    assert (sides.asynq.apply(DONE), late.apply(DONE)) == (["ok"], ["not-found"])
     assert not sides.asynq_raw.exists(PREFIX + "active")
     assert sides.qd_raw.lrange(PREFIX + "active", 0, -1) == [b"t1"]
-    assert other.apply(DONE) == "ok"
+    assert other.apply(DONE) == ["ok"]
 
 
 def test_a_lost_task_is_not_revived_by_its_worker(sides: Sides) -> None:
@@ -115,8 +115,8 @@ def test_a_lost_task_is_not_revived_by_its_worker(sides: Sides) -> None:
     sides.both_do(ENQUEUE, DEQUEUE)
     for _, store, _ in sides.each():
         store.lose("t1")
-    failed = {"op": "end", "id": "t1", "how": "retry", "retention": 0}
-    assert sides.both_do(failed) == [("ok", "not-found")]
+    failed = {"op": "end", "tasks": {"t1": 0}, "how": "retry"}
+    assert sides.both_do(failed) == [(["ok"], ["not-found"])]
     assert sides.asynq_raw.exists(PREFIX + "t:t1")
     assert not sides.qd_raw.exists(PREFIX + "t:t1")
     sides.stores[1].age(130)
@@ -136,8 +136,8 @@ def test_no_step_is_left_half_done_by_a_key_of_a_wrong_type(sides: Sides) -> Non
     sides.both_do(ENQUEUE, DEQUEUE)
     for _, _, client in sides.each():
         client.set(PREFIX + "retry", "not a zset")
-    failed = {"op": "end", "id": "t1", "how": "retry", "retention": 0}
-    assert sides.asynq.apply(failed) == "refused"
+    failed = {"op": "end", "tasks": {"t1": 0}, "how": "retry"}
+    assert sides.asynq.apply(failed) == ["refused"]
     assert sides.qd.apply(failed) == "refused"
     assert not sides.asynq_raw.exists(PREFIX + "active"), "asynq has lost the task"
     assert sides.qd_raw.lrange(PREFIX + "active", 0, -1) == [b"t1"]
