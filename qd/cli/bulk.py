@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -50,11 +50,12 @@ class Found:
     sample: list[str] = field(default_factory=list)
     count: int = 0
 
-    def add(self, view: TaskView, state: TaskState) -> None:
-        self.places.setdefault((view.queue, state), []).append(view.id)
+    def add(self, queue: str, state: TaskState, task_id: str, view: Callable[[], TaskView]) -> None:
+        """Note one more; `view` is asked for only if it is one of those to be shown."""
+        self.places.setdefault((queue, state), []).append(task_id)
         self.count += 1
         if len(self.sample) < SAMPLE:
-            self.sample.append(describe(view))
+            self.sample.append(describe(view()))
 
 
 def bulk_options(command: Callable[..., R]) -> Callable[..., R]:
@@ -95,12 +96,13 @@ def collect(session: Session, ids: Sequence[str], states: Sequence[TaskState], b
         )
     found = Found()
     if not ids:
-        for view, state in matching(session, states, bulk.filter):
-            found.add(view, state)
+        now = session.out.now.timestamp()
+        for task in matching(session, states, bulk.filter):
+            found.add(task.queue, task.state, task.id, partial(task.view, now=now))
         return found
     for task_id in dict.fromkeys(ids):
         view = find(session, task_id, bulk.filter.queues)
-        found.add(view, _state_in(view, states))
+        found.add(view.queue, _state_in(view, states), view.id, partial(_itself, view))
     return found
 
 
@@ -161,6 +163,10 @@ def _carry_out(
                 if rate is not None:
                     due = max(due, time.monotonic() - 1) + len(some) / rate
     return done
+
+
+def _itself(view: TaskView) -> TaskView:
+    return view
 
 
 def _state_in(view: TaskView, states: Sequence[TaskState]) -> TaskState:

@@ -71,19 +71,20 @@ def ls(session: Session, chosen: Filter) -> None:
 
     from qd.protocol.state import TaskState
 
-    limit = chosen.limit or 30
-    wanted = replace(chosen, limit=limit + 1)
-    found = [view for view, _ in matching(session, [TaskState.ARCHIVED], wanted)]
+    limit = 30 if chosen.limit is None else chosen.limit
+    wanted = replace(chosen, limit=limit + 1 if limit else None)
+    glances = list(matching(session, [TaskState.ARCHIVED], wanted))
+    found = session.inspector.tasks.views(glances[: limit or None])
     session.out.rows(
         "qd.dlq.ls/1",
         "tasks",
-        found[:limit],
+        found,
         columns(),
         lambda view: view.as_dict(),
         empty="No dead tasks match.",
-        more={"limit": limit, "more": len(found) > limit},
+        more={"limit": limit, "more": len(glances) > len(found)},
     )
-    if len(found) > limit and not session.out.machine:
+    if len(glances) > len(found) and not session.out.machine:
         session.out.say("There are more: take a larger --limit, or see `qd dlq groups`")
 
 
@@ -94,17 +95,20 @@ def groups(session: Session, chosen: Filter) -> None:
     """
     Show what tasks died of: dead tasks by type and kind of error, the most frequent first.
 
-    Errors are of one kind if they differ only in numbers and ids.
+    Errors are of one kind if they differ only in numbers and ids. HISTORY is the time from the
+    first of all these deaths to the last, with a high bar where most of a kind died.
     """
     from qd.cli.deaths import DeathGroup, group_by_error
     from qd.protocol.state import TaskState
 
-    found = group_by_error(view for view, _ in matching(session, [TaskState.ARCHIVED], chosen))
+    found = group_by_error(matching(session, [TaskState.ARCHIVED], chosen))
     shown: list[Column[DeathGroup]] = [
         Column("COUNT", lambda group: group.count),
         Column("TYPE", lambda group: group.type),
+        Column("EXCEPTION", lambda group: group.exception),
         Column("FIRST", lambda group: group.first),
         Column("LAST", lambda group: group.last),
+        Column("HISTORY", lambda group: group.sparkline),
         Column("QUEUES", lambda group: ",".join(sorted(group.queues))),
         Column("EXAMPLE", lambda group: group.example),
         Column("ERROR", lambda group: group.error, shrinks=True),
@@ -207,8 +211,9 @@ def purge(session: Session, names: tuple[str, ...], yes: bool) -> None:
     total = sum(tasks.count(name, TaskState.ARCHIVED) for name in stored)
     if total:
         first = matching(session, [TaskState.ARCHIVED], Filter(names, limit=SAMPLE))
+        now = session.out.now.timestamp()
         question = f"Delete {plural(total, 'dead task')} of {', '.join(stored)}?"
-        confirm(question, [describe(view) for view, _ in first], yes=yes)
+        confirm(question, [describe(task.view(now=now)) for task in first], yes=yes)
 
     def act(name: str) -> tuple[dict[str, object], str]:
         deleted = session.inspector.queues.purge(name, TaskState.ARCHIVED)

@@ -33,7 +33,9 @@ def export_tasks(session: Session, name: str, chosen: Filter) -> None:
 
     count = 0
     with _writing(name) as file, progress("exporting", None) as advance:
-        for view, _ in matching(session, [TaskState.ARCHIVED], chosen):
+        now = session.out.now.timestamp()
+        for task in matching(session, [TaskState.ARCHIVED], chosen):
+            view = task.view(now=now)
             if view.missing or view.undecodable:
                 session.out.say(f"{view.id} in {view.queue} cannot be read and is left out")
                 continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,11 +13,12 @@ import click
 
 from qd.cli.ask import SAMPLE
 from qd.cli.session import Session
-from qd.cli.tasktext import since_when
-from qd.cli.types import DURATION, PATTERN
+from qd.cli.types import PAST, PATTERN, WHERE
 from qd.errors import TaskNotFound
 
 if TYPE_CHECKING:
+    from qd.cli.conditions import Condition
+    from qd.inspector.glance import Glance, Place
     from qd.inspector.views import TaskView
     from qd.protocol.state import TaskState
 
@@ -29,75 +30,123 @@ PIECE = 500
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What tasks must be like; `older` is in seconds, `limit` the most that are taken."""
+    """
+    What tasks must be like; `limit` is the most that are taken.
+
+    `since` and `older` bound the moment since when a task is in its state: not before, and before.
+    """
 
     queues: tuple[str, ...] = ()
     types: tuple[str, ...] = ()
     error: re.Pattern[str] | None = None
-    older: float | None = None
+    since: datetime | None = None
+    older: datetime | None = None
+    payload: tuple[Condition, ...] = ()
     group: str | None = None
     limit: int | None = None
 
-    def matches(self, view: TaskView, now: datetime) -> bool:
-        """Tell whether a task is meant. One of unknown age is not older than anything."""
-        if self.types and view.type not in self.types:
+    @property
+    def picky(self) -> bool:
+        """True if it looks at the tasks themselves, beyond queue, state and group."""
+        return bool(self.types or self.error or self.since or self.older or self.payload)
+
+    def matches(self, task: Glance) -> bool:
+        """Tell whether a task is meant. One of unknown age is neither old nor new."""
+        if self.types and task.type not in self.types:
             return False
-        if self.error is not None and not self.error.search(view.error):
+        if self.error is not None and not self.error.search(task.error):
             return False
-        if self.older is None:
+        if not self._in_time(task):
+            return False
+        if not self.payload:
             return True
-        since = since_when(view)
-        return since is not None and now - since > timedelta(seconds=self.older)
+        from qd.cli.conditions import all_hold
+
+        return all_hold(self.payload, task.payload)
+
+    def _in_time(self, task: Glance) -> bool:
+        if self.since is None and self.older is None:
+            return True
+        since = task.since
+        if since is None:
+            return False
+        if self.since is not None and since < self.since.timestamp():
+            return False
+        return self.older is None or since < self.older.timestamp()
 
 
-def filter_options(command: Callable[..., R]) -> Callable[..., R]:
-    """Add `--queue --type --error --older --limit`; the command gets them as `chosen`, a Filter."""
-
-    @click.option(
+_FILTERS = (
+    click.option(
         "-q",
         "--queue",
         "queues",
         metavar="NAME",
         multiple=True,
         help="Only of this queue; repeatable.",
-    )
-    @click.option(
+    ),
+    click.option(
         "--type", "types", metavar="TYPE", multiple=True, help="Only of this task type; repeatable."
-    )
-    @click.option("--error", type=PATTERN, help="Only with an error in which this is found.")
-    @click.option("--older", type=DURATION, help="Only if in this state for longer, as in 1h.")
-    @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most so many.")
+    ),
+    click.option("--error", type=PATTERN, help="Only with an error in which this is found."),
+    click.option("--since", type=PAST, help="Only if in this state since then, as in yesterday."),
+    click.option("--older", type=PAST, help="Only if in this state for longer, as in 1h or today."),
+    click.option(
+        "--payload", type=WHERE, multiple=True, help="Only with this in it, as in user.id=42."
+    ),
+    click.option(
+        "--limit", type=click.IntRange(min=0), metavar="N", help="At most so many; 0 for all."
+    ),
+)
+
+
+def filter_options(command: Callable[..., R]) -> Callable[..., R]:
+    """Add the filters; the command gets them as `chosen`, a Filter. `--limit 0` is no limit."""
+
     @wraps(command)
-    def wrapper(
-        *args: Any,
-        queues: tuple[str, ...],
-        types: tuple[str, ...],
-        error: re.Pattern[str] | None,
-        older: float | None,
-        limit: int | None,
-        **kwargs: Any,
-    ) -> R:
-        chosen = Filter(queues, types, error, older, limit=limit)
+    def wrapper(*args: Any, **kwargs: Any) -> R:
+        names = ("queues", "types", "error", "since", "older", "payload", "limit")
+        chosen = Filter(**{name: kwargs.pop(name) for name in names})
         return command(*args, chosen=chosen, **kwargs)
 
-    return wrapper
+    decorated: Callable[..., R] = wrapper
+    for option in reversed(_FILTERS):
+        decorated = option(decorated)
+    return decorated
 
 
 def matching(
-    session: Session, states: Sequence[TaskState], chosen: Filter
-) -> Iterator[tuple[TaskView, TaskState]]:
-    """Yield the tasks in `states` that match, queue by queue, up to the limit."""
+    session: Session,
+    states: Sequence[TaskState],
+    chosen: Filter,
+    *,
+    after: Place | None = None,
+    look: Callable[[], None] = lambda: None,
+) -> Iterator[Glance]:
+    """
+    Yield the tasks in `states` that match, queue by queue, up to the limit.
+
+    It goes on behind `after`, if that is given. `look` is called for each task that is looked at.
+    """
     from qd.protocol.state import TaskState
 
-    left = chosen.limit
-    batch = PIECE if chosen.limit is None else min(PIECE, max(chosen.limit, SAMPLE))
+    left = chosen.limit or None
+    batch = PIECE if left is None or chosen.picky else min(PIECE, max(left, SAMPLE))
     for queue in session.chosen(chosen.queues):
         for state in states:
+            if after is not None and (queue, state) != (
+                after.container.queue,
+                after.container.state,
+            ):
+                continue
             group = chosen.group if state is TaskState.AGGREGATING else None
-            for view in session.inspector.tasks.iterate(queue, state, batch=batch, group=group):
-                if not chosen.matches(view, session.out.now):
+            begin, after = after, None
+            for task in session.inspector.tasks.scan(
+                queue, state, group=group, after=begin, batch=batch
+            ):
+                look()
+                if not chosen.matches(task):
                     continue
-                yield view, state
+                yield task
                 if left is not None:
                     left -= 1
                     if not left:

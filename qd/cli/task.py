@@ -11,7 +11,7 @@ from qd.cli.bulk import Bulk, bulk_options, collect, finish
 from qd.cli.frame import Group
 from qd.cli.outcome import act_on_each
 from qd.cli.render import Cell, Column
-from qd.cli.selection import Filter, filter_options, find, matching
+from qd.cli.selection import Filter, filter_options, find
 from qd.cli.session import Session, with_session
 from qd.cli.tasktext import content, first_line, since_when, state_of
 from qd.cli.types import DURATION
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from qd.protocol.state import TaskState
 
 STATES = ("active", "pending", "scheduled", "retry", "archived", "completed", "aggregating")
+SORTS = ("since", "-since", "type", "-type", "id", "-id", "error", "-error")
 _RUNNABLE = ("scheduled", "retry", "archived", "completed", "aggregating")
 _ARCHIVABLE = ("pending", "scheduled", "retry", "completed", "aggregating")
 _DELETABLE = ("pending", "scheduled", "retry", "archived", "completed", "aggregating")
@@ -64,51 +65,47 @@ def _views() -> list[Column[TaskView]]:
     examples=(
         "qd task ls",
         "qd task ls --queue default --state retry --error Timeout",
-        "qd task ls --state archived --older 1h --json",
+        "qd task ls --state archived --since yesterday --payload user.id=42 --json",
     ),
 )
 @click.option("--state", "states", multiple=True, type=click.Choice(STATES), help="Repeatable.")
 @click.option("--group", metavar="NAME", help="Only aggregating tasks of this group.")
-@click.option("--offset", type=click.IntRange(min=0), default=0, help="Pass over so many first.")
+@click.option("--sort", type=click.Choice(SORTS), help="Order of what is shown; - is descending.")
+@click.option("--cursor", metavar="WORD", help="Go on where an earlier listing has stopped.")
+@click.option("--count", is_flag=True, help="Only count them, by queue, state and type.")
 @filter_options
 @with_session
 def ls(
     session: Session,
     states: tuple[str, ...],
     group: str | None,
-    offset: int,
+    sort: str | None,
+    cursor: str | None,
+    count: bool,
     chosen: Filter,
 ) -> None:
     """
     List tasks, of all queues and states unless told otherwise.
 
     WHEN is when a task is due, or since when it is in its state. At most 30 tasks are shown; take
-    more with --limit, or go on with --offset.
+    more with --limit, or go on with --cursor. All tasks as lines of JSON, however many: `-o jsonl
+    --limit 0`. With --sort all that match are looked at first.
     """
     from dataclasses import replace
-    from itertools import islice
 
+    from qd.cli.listing import count_tasks, list_tasks
     from qd.protocol.state import TaskState
 
     if group is not None:
         if states and states != ("aggregating",):
             raise UsageError("Only aggregating tasks are in a group.", hint="Leave --state out.")
         states = ("aggregating",)
-    limit = chosen.limit or 30
-    wanted = replace(chosen, group=group, limit=limit + offset + 1)
+    wanted = replace(chosen, group=group)
     kinds = [TaskState(state) for state in states or STATES]
-    found = [view for view, _ in islice(matching(session, kinds, wanted), offset, None)]
-    session.out.rows(
-        "qd.task.ls/1",
-        "tasks",
-        found[:limit],
-        _views(),
-        lambda view: view.as_dict(),
-        empty="No tasks match.",
-        more={"offset": offset, "limit": limit, "more": len(found) > limit},
-    )
-    if len(found) > limit and not session.out.machine:
-        session.out.say(f"There are more: go on with --offset {offset + limit}")
+    if count:
+        count_tasks(session, kinds, wanted)
+    else:
+        list_tasks(session, kinds, wanted, _views(), sort=sort, token=cursor)
 
 
 @task.command("show", examples=("qd task show 0197c0de", "qd task show 0197c0de -q low --json"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 import click
@@ -39,6 +39,50 @@ class Moment(click.ParamType[datetime]):
             return value
         try:
             return parse_moment(value)
+        except ValueError as error:
+            return self.fail(str(error), param, ctx)
+
+
+class Past(click.ParamType[datetime]):
+    """`1h` (ago), `yesterday` (its begin in UTC), a day or an RFC 3339 time, to a datetime in UTC."""
+
+    name = "age|time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        now = datetime.now(UTC)
+        days_ago = {"today": 0, "yesterday": 1}.get(value)
+        if days_ago is not None:
+            return datetime.combine(now.date() - timedelta(days_ago), time(), UTC)
+        try:
+            if len(value) == len("2030-01-31") and value[4] == "-":
+                return datetime.combine(date.fromisoformat(value), time(), UTC)
+            return parse_moment(value) if "T" in value else now - _span(value)
+        except (InvalidDuration, ValueError) as error:
+            return self.fail(
+                f"{error}; a time is 2030-01-31T08:00:00Z, 2030-01-31, today or yesterday",
+                param,
+                ctx,
+            )
+
+
+def _span(text: str) -> timedelta:
+    return timedelta(seconds=parse_duration(text))
+
+
+class Where(click.ParamType[Any]):
+    """Text such as `user.id=42` to a condition on payloads."""
+
+    name = "path=value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from qd.cli.conditions import Condition
+
+        if not isinstance(value, str):
+            return value
+        try:
+            return Condition.parse(value)
         except ValueError as error:
             return self.fail(str(error), param, ctx)
 
@@ -104,4 +148,6 @@ DURATION = Duration()
 MOMENT = Moment()
 RATE = Rate()
 PATTERN = Pattern()
+PAST = Past()
+WHERE = Where()
 ASSIGNMENT = Assignment()

@@ -133,6 +133,9 @@ def encode_event(event: EnqueueEvent) -> bytes:
 # --- reading ------------------------------------------------------------------------------------
 
 
+TYPE, PAYLOAD, ERROR, FAILED_AT, COMPLETED_AT = 1, 2, 7, 11, 13
+"""Fields of a task message, for those who skim it."""
+
 _TERMS_NUMBERS = {
     5: "max_retry",
     6: "retried",
@@ -223,6 +226,15 @@ def _decode_quickly(data: bytes) -> TaskMessage:
             _tails[tail] = whole.terms
         return whole
     return TaskMessage(type_.decode(), payload, data[at:end].decode(), terms)
+
+
+def skim(data: bytes) -> dict[int, int | bytes]:
+    """
+    Return the fields of a task message by number, text as bytes, at a fraction of the cost.
+
+    Raises DecodeError for some messages that `decode_task` refuses, not for all.
+    """
+    return protobuf.skim(data)
 
 
 def with_terms(message: TaskMessage, **changes: int | str) -> TaskMessage:

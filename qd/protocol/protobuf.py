@@ -95,6 +95,39 @@ def read_fields(data: bytes) -> Iterator[tuple[int, Value, bytes]]:
         yield number, value, data[start:at]
 
 
+def skim(data: bytes) -> dict[int, int | bytes]:
+    """
+    Return the plain and length-delimited fields by number, as they stand; of repeated ones the last.
+
+    For those who want to know a few fields of very many messages. Raises DecodeError.
+    """
+    found: dict[int, int | bytes] = {}
+    at, end = 0, len(data)
+    try:
+        while at < end:
+            tag = data[at]
+            if tag > 0x7F:
+                tag, at = read_varint(data, at)
+            else:
+                at += 1
+            value = data[at]
+            if value > 0x7F:
+                value, at = read_varint(data, at)
+            else:
+                at += 1
+            kind = tag & 7
+            if kind == 2:
+                found[tag >> 3] = data[at : at + value]
+                at += value
+            elif kind == 0:
+                found[tag >> 3] = value
+            else:
+                raise DecodeError(f"field {tag >> 3} has wire type {kind}")
+    except IndexError:
+        raise DecodeError("message is cut short") from None
+    return found
+
+
 def as_signed(value: Value, bits: int = 64) -> int:
     if not isinstance(value, int):
         raise DecodeError("something else where a number belongs")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -58,15 +59,97 @@ def test_ls_filters(cli: Cli, store: Store) -> None:
     assert cli("task", "ls", "--type", "z").err == "No tasks match.\n"
 
 
-def test_ls_goes_on_where_it_stopped(cli: Cli, store: Store) -> None:
+def _pages(cli: Cli, *args: str) -> list[str]:
+    """The ids of all pages, one after the other."""
+    found, go_on = [], []
+    while True:
+        page = cli("task", "ls", *args, *go_on, "--json").json
+        found += [one["id"] for one in page["tasks"]]
+        if not page["more"]:
+            return found
+        go_on = ["--cursor", page["cursor"]]
+
+
+def test_pages_follow_each_other_through_all_queues_and_states(cli: Cli, store: Store) -> None:
     for number in range(5):
-        store.task(task_id=f"x{number}")
-    first = cli("task", "ls", "--limit", "2", "--json").json
-    assert [one["id"] for one in first["tasks"]] == ["x0", "x1"]
-    assert first["more"] is True
-    assert "--offset 2" in cli("task", "ls", "--limit", "2").err
-    assert _ids(cli, "--limit", "2", "--offset", "4") == ["x4"]
-    assert cli("task", "ls", "--offset", "4", "--json").json["more"] is False
+        store.task(task_id=f"p{number}")
+        store.task(task_id=f"g{number}", group=f"group{number % 2}")
+        store.task(task_id=f"s{number}", process_in=100 + number, queue="low")
+        store.dead(f"d{number}", ago=50)
+    whole = _pages(cli, "--limit", "0")
+    assert len(whole) == 20
+    for limit in ("1", "2", "3", "7", "19", "20"):
+        assert _pages(cli, "--limit", limit) == whole
+    assert _pages(cli, "--limit", "2", "--error", "broken") == [f"d{n}" for n in range(5)]
+
+
+def test_a_page_is_found_again_although_tasks_have_left(cli: Cli, store: Store) -> None:
+    for number in range(6):
+        store.task(task_id=f"p{number}")
+    go_on = cli("task", "ls", "--limit", "3", "--json").json["cursor"]
+    store.take(count=2)
+    assert _ids(cli, "--state", "pending", "--cursor", go_on) == ["p3", "p4", "p5"]
+
+
+def test_a_wrong_cursor_is_refused(cli: Cli, store: Store) -> None:
+    store.task(task_id="x1")
+    store.task(task_id="x2")
+    go_on = cli("task", "ls", "--limit", "1", "--json").json["cursor"]
+    assert "is no cursor" in cli("task", "ls", "--cursor", "x", code=2).err
+    assert "not asked for" in cli("task", "ls", "--state", "retry", "--cursor", go_on, code=2).err
+    cli("task", "ls", "--sort", "id", "--cursor", go_on, code=2)
+
+
+def test_what_is_shown_stands_beside_the_total(cli: Cli, store: Store) -> None:
+    for number in range(5):
+        store.dead(f"d{number}", error="Timeout" if number > 2 else "broken")
+    page = cli("task", "ls", "--error", "Timeout", "--json").json
+    assert (len(page["tasks"]), page["looked_at"], page["total"]) == (2, 5, 5)
+    assert "2 shown, 5 looked at of 5 tasks" in cli("task", "ls", "--error", "Timeout").err
+    counted = cli("task", "ls", "--error", "Timeout", "--count", "--json").json
+    assert (counted["matched"], counted["total"]) == (2, 5)
+    assert counted["counts"] == [{"queue": "default", "state": "archived", "type": "a", "tasks": 2}]
+
+
+def test_sort_puts_all_that_match_in_order(cli: Cli, store: Store) -> None:
+    for number, ago in enumerate((20, 60, 40)):
+        store.dead(f"d{number}", f"type{ago}", ago=ago)
+    assert _ids(cli, "--sort", "since") == ["d1", "d2", "d0"]
+    assert _ids(cli, "--sort", "-since", "--limit", "2") == ["d0", "d2"]
+    assert _ids(cli, "--sort", "type", "--limit", "0") == ["d0", "d2", "d1"]
+
+
+def test_payloads_are_searched_by_place_and_value(cli: Cli, store: Store) -> None:
+    store.task(task_id="x1", payload={"user": {"id": 42}, "tags": ["a", "b"], "on": True})
+    store.task(task_id="x2", payload={"user": {"id": "42"}, "tags": []})
+    store.task(task_id="x3", payload={"user": 1, "on": 1})
+    store.dead("x4", payload=b"not json")
+    assert _ids(cli, "--payload", "user.id=42") == ["x1", "x2"]
+    assert _ids(cli, "--payload", "user.id=42", "--payload", "on=true") == ["x1"]
+    assert _ids(cli, "--payload", "tags.1=b") == ["x1"]
+    assert _ids(cli, "--payload", 'user={"id":42}') == ["x1"]
+    cli("task", "ls", "--payload", "user.id", code=2)
+
+
+def test_since_and_older_bound_the_time_in_a_state(cli: Cli, store: Store) -> None:
+    store.dead("new")
+    store.dead("old", ago=3 * 3600)
+    store.dead("ancient", ago=3 * 86_400)
+    store.task(task_id="later", process_in="1h")
+    assert _ids(cli, "--since", "1h") == ["new"]
+    assert _ids(cli, "--older", "1h") == ["ancient", "old"]
+    assert _ids(cli, "--since", "1d", "--older", "1h") == ["old"]
+    assert _ids(cli, "--older", "yesterday") == ["ancient"]
+    assert _ids(cli, "--since", "2020-01-01", "--older", "2020-01-02T00:00:00Z") == []
+    assert "yesterday" in cli("task", "ls", "--since", "1", code=2).err
+
+
+def test_all_tasks_are_streamed_as_lines(cli: Cli, store: Store) -> None:
+    for number in range(230):
+        store.dead(f"d{number:03}", ago=300 - number)
+    lines = cli("task", "ls", "--limit", "0", "-o", "jsonl").lines
+    assert [json.loads(one)["id"] for one in lines] == [f"d{n:03}" for n in range(230)]
+    assert len(cli("task", "ls", "--limit", "0", "-o", "plain").lines) == 230
 
 
 def test_show_finds_a_task_wherever_it_is(cli: Cli, store: Store) -> None:

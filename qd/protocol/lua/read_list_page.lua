@@ -11,8 +11,9 @@
 -- ARGV[3]  offset           from the tail; the last page ended just before
 -- ARGV[4]  limit
 -- ARGV[5]  bytes            stop when about so much was read
--- ARGV[6..] ids of the last page
--- Returns  the offset behind the last one that was read, then a list of tasks, each as in read_task
+-- ARGV[6]  outline          '1' = id, score, message, pending_since, deaths, cause; '' = as in read_task
+-- ARGV[7..] ids of the last page
+-- Returns  the offset behind the last one that was read, then a list of tasks
 -- include: describe
 local length = redis.call('LLEN', KEYS[1])
 local start = tonumber(ARGV[3])
@@ -23,10 +24,10 @@ end
 
 local function resume()
   local known, searched = {}, 0
-  for i = 6, #ARGV do
+  for i = 7, #ARGV do
     known[ARGV[i]] = true
   end
-  for i = #ARGV, 6, -1 do
+  for i = #ARGV, 7, -1 do
     local id, place = ARGV[i], start - 1 - (#ARGV - i)
     if redis.pcall('HGET', ARGV[1] .. id, 'state') == ARGV[2] then
       if from_tail(place) == id then
@@ -48,16 +49,17 @@ local function resume()
   return 0
 end
 
-if #ARGV >= 6 then
+if #ARGV >= 7 then
   start = resume()
 end
+local look = ARGV[6] == '1' and outline or describe
 local out, read = {}, 0
 for from = start, start + tonumber(ARGV[4]) - 1, 100 do
   local to = math.min(from + 99, start + tonumber(ARGV[4]) - 1)
   local ids = redis.call('LRANGE', KEYS[1], -to - 1, -from - 1)
   for i = #ids, 1, -1 do
-    local lease = ARGV[2] == 'active' and redis.pcall('ZSCORE', KEYS[2], ids[i])
-    local task, size = describe(ARGV[1], ids[i], false, type(lease) == 'string' and lease)
+    local lease = ARGV[2] == 'active' and ARGV[6] == '' and redis.pcall('ZSCORE', KEYS[2], ids[i])
+    local task, size = look(ARGV[1], ids[i], false, type(lease) == 'string' and lease)
     out[#out + 1] = task
     read = read + size
     if read >= tonumber(ARGV[5]) then

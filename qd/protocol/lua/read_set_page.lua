@@ -7,7 +7,8 @@
 -- ARGV[4]  offset           how many to pass over then
 -- ARGV[5]  limit
 -- ARGV[6]  bytes            stop when about so much was read
--- Returns  a list of tasks, each as in read_task
+-- ARGV[7]  outline          '1' = id, score, message, pending_since, deaths, cause; '' = as in read_task
+-- Returns  a list of tasks
 -- include: describe
 
 -- Redis orders equal scores by bytes; Lua's own `<` would follow the server's locale.
@@ -36,9 +37,10 @@ if ARGV[2] ~= '' then
 end
 first = first + tonumber(ARGV[4])
 local found = redis.call('ZRANGE', KEYS[1], first, first + tonumber(ARGV[5]) - 1, 'WITHSCORES')
+local look = ARGV[7] == '1' and outline or describe
 local out, read = {}, 0
 for i = 1, #found, 2 do
-  local task, size = describe(ARGV[1], found[i], found[i + 1])
+  local task, size = look(ARGV[1], found[i], found[i + 1])
   out[#out + 1] = task
   read = read + size
   if read >= tonumber(ARGV[6]) then

@@ -8,14 +8,16 @@ come and go.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from qd.protocol import keys
 from qd.protocol.op import Op, command, script, text
 from qd.protocol.scripts import Script
 from qd.protocol.state import TaskState
+
+T = TypeVar("T")
 
 _READ_TASK = Script("read_task")
 _READ_LIST_PAGE = Script("read_list_page")
@@ -100,6 +102,34 @@ class Page:
     cursor: Cursor
 
 
+class Outline(NamedTuple):
+    """As much of a task as tells whether it is meant, as Redis gives it; None is not there."""
+
+    id: bytes
+    score: bytes | None
+    message: bytes | None
+    pending_since: bytes | None
+    deaths: bytes | None
+    cause: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Outlines:
+    """A page of outlines. `first` is how far from its begin the container was read before."""
+
+    rows: list[Outline]
+    first: int
+    before: Cursor
+
+    def after(self, index: int) -> Cursor:
+        """Where to go on behind one of the rows; -1 is the last one."""
+        index %= len(self.rows)
+        if self.rows[index].score is not None:
+            return Cursor(0, self.rows[index].score or b"", (self.rows[index].id,))
+        seen = [row.id for row in self.rows[: index + 1]]
+        return Cursor(self.first + index + 1, b"", (*self.before.ids, *seen)[-_MARKS:])
+
+
 def read_task(queue: str, task_id: str) -> Op[Stored | None]:
     """All that is known of one task; None when there is none with this id."""
 
@@ -126,12 +156,47 @@ def read_page(source: Container, cursor: Cursor, *, limit: int) -> Op[Page]:
     return (_list_page if source.is_list else _set_page)(source, cursor, limit)
 
 
+def read_outlines(source: Container, cursor: Cursor, *, limit: int) -> Op[Outlines]:
+    """As `read_page`, but only the outlines: several times as fast."""
+    if source.is_list:
+        return _list_script(
+            source,
+            cursor,
+            limit,
+            lambda reply: Outlines(
+                [Outline._make(one) for one in reply[1]], reply[0] - len(reply[1]), cursor
+            ),
+            outline=True,
+        )
+    return _set_script(
+        source,
+        cursor,
+        limit,
+        lambda reply: Outlines([Outline._make(one) for one in reply], 0, cursor),
+        outline=True,
+    )
+
+
 def _list_page(source: Container, cursor: Cursor, limit: int) -> Op[Page]:
     def parse(reply: Any) -> Page:
         offset, tasks = reply
         marks = (*cursor.ids, *(one[0] for one in tasks))[-_MARKS:]
         return Page([_stored(one) for one in tasks], Cursor(offset, b"", marks))
 
+    return _list_script(source, cursor, limit, parse, outline=False)
+
+
+def _set_page(source: Container, cursor: Cursor, limit: int) -> Op[Page]:
+    def parse(reply: Any) -> Page:
+        after = Cursor(0, reply[-1][1], (reply[-1][0],)) if reply else cursor
+        return Page([_stored(one) for one in reply], after)
+
+    return _set_script(source, cursor, limit, parse, outline=False)
+
+
+def _list_script(
+    source: Container, cursor: Cursor, limit: int, parse: Callable[[Any], T], *, outline: bool
+) -> Op[T]:
     return script(
         _READ_LIST_PAGE,
         [source.key, keys.lease(source.queue)],
@@ -141,17 +206,16 @@ def _list_page(source: Container, cursor: Cursor, limit: int) -> Op[Page]:
             cursor.offset,
             limit,
             _PAGE_BYTES,
+            "1" if outline else "",
             *cursor.ids,
         ],
         parse,
     )
 
 
-def _set_page(source: Container, cursor: Cursor, limit: int) -> Op[Page]:
-    def parse(reply: Any) -> Page:
-        after = Cursor(0, reply[-1][1], (reply[-1][0],)) if reply else cursor
-        return Page([_stored(one) for one in reply], after)
-
+def _set_script(
+    source: Container, cursor: Cursor, limit: int, parse: Callable[[Any], T], *, outline: bool
+) -> Op[T]:
     return script(
         _READ_SET_PAGE,
         [source.key],
@@ -162,6 +226,7 @@ def _set_page(source: Container, cursor: Cursor, limit: int) -> Op[Page]:
             cursor.offset,
             limit,
             _PAGE_BYTES,
+            "1" if outline else "",
         ],
         parse,
     )

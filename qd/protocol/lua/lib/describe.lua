@@ -8,3 +8,13 @@ local function describe(prefix, id, score, lease_until)
   end
   return out, 200 + #(out[6] or '') + #(out[10] or '')
 end
+
+-- What tells whether a task is meant: id, score, message, pending_since, deaths, cause.
+local function outline(prefix, id, score)
+  local found = redis.pcall('HMGET', prefix .. id, 'msg', 'pending_since', 'qd_deaths', 'qd_cause')
+  if found.err then
+    found = {}
+  end
+  local msg = found[1] or false
+  return { id, score or false, msg, found[2] or false, found[3] or false, found[4] or false }, 100 + #(msg or '')
+end
