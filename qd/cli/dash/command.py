@@ -16,7 +16,7 @@ from qd.errors import UsageError
     "dash",
     cls=Command,
     short_help="Watch queues, workers and failures on a full screen, and act.",
-    examples=("qd dash", "qd dash --every 5s", "NO_COLOR=1 qd dash"),
+    examples=("qd dash", "qd dash --every 5s"),
 )
 @click.option(
     "--every", type=DURATION, default="1s", show_default=True, help="Look at Redis this often."
