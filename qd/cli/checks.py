@@ -69,6 +69,31 @@ def check_redis(link: Link, *, now: float) -> list[Check]:
     ]
 
 
+def check_access(link: Link, queue: str) -> list[Check]:
+    """Look whether this user may call what scripts need: one that stops half way loses tasks."""
+    from qd.errors import BrokerRefused
+    from qd.protocol import keys
+    from qd.protocol.ops.doctor import self_test
+
+    for prefix in (keys.prefix(queue), keys.own_prefix(queue)):
+        try:
+            denied = link.execute(self_test(prefix))
+        except BrokerRefused as error:
+            hint = "ACL SETUSER <name> +eval +evalsha +script|load ~asynq:* ~qd:*"
+            return [Check("access", PROBLEM, f"no script may run on {prefix}*: {error}", hint)]
+        if denied:
+            return [
+                Check(
+                    "access",
+                    PROBLEM,
+                    f"this user may not call {', '.join(denied)} on {prefix}*",
+                    f"ACL SETUSER <name> {' '.join('+' + one.lower() for one in denied)} "
+                    "~asynq:* ~qd:*",
+                )
+            ]
+    return [Check("access", detail="all commands that scripts call are allowed")]
+
+
 def _seconds(reply: Any) -> float:
     return int(reply[0]) + int(reply[1]) / 1e6
 

@@ -38,7 +38,10 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "cron": ("cron", "List, run, pause, add and make up for periodic tasks."),
         "group": ("group", "List groups of tasks that wait to be aggregated, or flush them."),
         "server": ("server", "List, quiet, resume or stop worker processes."),
-        "doctor": ("doctor", "Check Redis, workers and queues, and say which point fails."),
+        "doctor": (
+            "doctor",
+            "Say which point fails; repair what is stored wrongly.",
+        ),
     },
     "Set up": {
         "config": ("config", "Write, check or show the configuration."),

@@ -20,8 +20,22 @@ ORDER_MARK = "qd:order:"
 """Begins a message in that channel that is no task id, but an order (see `orders`)."""
 
 
+BY_QUEUE = "asynq:{"
+"""How the keys of every queue begin, before its name."""
+
+
 def prefix(queue: str) -> str:
     return f"asynq:{{{queue}}}:"
+
+
+def own_prefix(queue: str) -> str:
+    """qd: how its own keys of one queue begin."""
+    return f"qd:{{{queue}}}:"
+
+
+def aside_prefix(queue: str) -> str:
+    """qd: what stands before the name of a key that was in a queue's way and is kept."""
+    return f"qd:{{{queue}}}:set-aside:"
 
 
 def task_prefix(queue: str) -> str:

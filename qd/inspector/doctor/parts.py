@@ -69,7 +69,7 @@ def judge_key(
             queue,
             key,
             f"a {kind}, not a {wanted}" if kind != wanted else "no whole number",
-            f"is renamed to qd:{{{queue}}}:set-aside:...",
+            f"is renamed to {keys.aside_prefix(queue)}...",
             doctor.set_aside(queue, key, kind, counter=counter, now=now),
         )
     if expires and (name in CONTAINERS or name.startswith("g:")):
@@ -144,7 +144,7 @@ def judge_registration(queue: str, *, has_tasks: bool, left: Collection[bytes]) 
             "unregistered",
             queue,
             subject,
-            "not in asynq:queues",
+            f"not in {keys.QUEUES}",
             "is registered",
             announce([queue]),
         )

@@ -71,7 +71,7 @@ class Survey:
             for queue in queues:
                 self._walk_keys(queue, _escape(keys.prefix(queue)) + "*")
         else:
-            self._walk_keys("default", _escape("asynq:{" + self._prefix) + "*")
+            self._walk_keys("default", _escape(keys.BY_QUEUE + self._prefix) + "*")
         for queue, suspects in self.found.items():
             self._walk_groups(queue, suspects)
             suspects.pending.clear()
@@ -183,7 +183,7 @@ class Survey:
         for key in page:
             head, brace, name = key.partition(b"}:")
             if brace:
-                names.setdefault(head[len(b"asynq:{") :], []).append(name)
+                names.setdefault(head[len(keys.BY_QUEUE) :], []).append(name)
         looks: list[_Look] = []
         for head, some in names.items():
             queue = text(head)

@@ -82,7 +82,7 @@ def _judge(task: TaskFacts, ward: Ward) -> tuple[str, _Repair] | None:
             return "ghost", _Repair("", "", "the id leaves its container")
         return ("stray-lease", _Repair("", "", "the lease goes")) if task.lease else None
     if task.kind != "hash":
-        return "not-a-task", _Repair("", "", "the key is renamed to qd:{...}:set-aside:...")
+        return "not-a-task", _Repair("", "", "the key is renamed and kept")
     if task.message is None:
         return "empty", _Repair("", "", _DELETE)
     try:

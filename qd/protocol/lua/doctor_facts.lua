@@ -1,6 +1,6 @@
 -- doctor_facts: everything about some tasks, each with a digest that a repair can hold it to.
 --
--- KEYS[1]  pending          LIST   asynq:{q}:pending
+-- KEYS[1]  pending          LIST   asynq:{q}:pending: only names the node
 -- ARGV[1]  prefix           asynq:{q}:
 -- ARGV[2]  groups           how many keys of groups follow, behind the prefix
 -- ARGV[3..] these keys, then ids

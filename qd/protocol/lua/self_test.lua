@@ -1,6 +1,6 @@
 -- self_test: try every command that scripts call, on a scratch key; nothing of it is left.
 --
--- KEYS[1]  scratch          any    qd:{q}:self-test: does not exist before nor after
+-- KEYS[1]  scratch          any    asynq:{q}:self-test or qd:{q}:self-test: not there before nor after
 -- Returns  names of commands that this user may not call
 local key, denied = KEYS[1], {}
 local function try(name, ...)

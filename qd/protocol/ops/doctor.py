@@ -207,7 +207,7 @@ def mend_task(
     What stands under the key of a task and is none is set aside. *capped*: delete it rather than
     fill the archive over its limit.
     """
-    aside = f"qd:{{{queue}}}:set-aside:t:".encode() + task.id
+    aside = f"{keys.aside_prefix(queue)}t:".encode() + task.id
     return script(
         _MEND_TASK,
         [keys.task_prefix(queue).encode() + task.id, keys.lease(queue), aside],
@@ -256,7 +256,7 @@ def regroup(queue: str, set_key: str, group: str, deadline: float | None) -> Op[
 def set_aside(queue: str, key: bytes, kind: str, *, counter: bool, now: float) -> Op[int]:
     """Rename a key that is of the wrong type, or a counter that is no number."""
     name = key[len(keys.prefix(queue).encode()) :]
-    aside = f"qd:{{{queue}}}:set-aside:{int(now)}:".encode() + name
+    aside = f"{keys.aside_prefix(queue)}{int(now)}:".encode() + name
     return script(_SET_ASIDE, [key, aside], [kind, int(counter)], int)
 
 
@@ -291,12 +291,12 @@ def forget_dead(key: str, *, until: int) -> Op[int]:
     )
 
 
-def self_test(queue: str) -> Op[list[str]]:
+def self_test(prefix: str) -> Op[list[str]]:
     """
-    Commands that scripts need and this user may not call; tried on a scratch key of *queue*.
+    Commands that scripts need and this user may not call on keys that begin with *prefix*.
 
-    The key is gone again when the script ends.
+    They are tried on a scratch key, which is gone again when the script ends.
     """
     return script(
-        _SELF_TEST, [f"qd:{{{queue}}}:self-test"], [], lambda reply: [text(one) for one in reply]
+        _SELF_TEST, [f"{prefix}self-test"], [], lambda reply: [text(one) for one in reply]
     )
