@@ -6,6 +6,7 @@ The operator's side: look at queues, tasks and worker processes, and intervene.
 - `tasks`, `actions`, `walk`: look at tasks, run, archive and delete them, one or many
 - `servers`, `schedulers`, `stats`: who is there, and the totals of everything
 - `periodic`: periodic tasks, run now, paused, made up for
+- `doctor`: what is not stored as it should be, and its repair
 - `views`, `values`: what all of them return, plain data with a documented JSON form
 
 Everything here is synchronous, over a `Link`, and works on what Go servers wrote as well. What is
