@@ -55,10 +55,11 @@ def test_a_sound_store_has_no_findings(doctor: Doctor, store: Store) -> None:
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda one: one.name)
 def test_damage_is_found_and_mended_and_then_there_is_nothing_left_to_do(
-    doctor: Doctor, store: Store, damage: Damage
+    doctor: Doctor, store: Store, damage: Damage, record_property: Callable[[str, int], None]
 ) -> None:
     damage.plant(store)
     planted = store.dump()
+    record_property("doctor, kinds of damage planted", 1)
     found = doctor.look().findings
     assert store.dump() == planted
     assert damage.rule in {one.rule for one in found}
@@ -68,6 +69,7 @@ def test_damage_is_found_and_mended_and_then_there_is_nothing_left_to_do(
     assert doctor.look().findings == []
     assert {result for _, result in doctor.mend(found)} == {Mended.CHANGED}
     assert store.dump() == mended
+    record_property("doctor, kinds of damage found and repaired", 1)
 
 
 def test_every_rule_has_damage_that_shows_it() -> None:
