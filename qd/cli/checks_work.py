@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from qd.cli.checks import PROBLEM, WARNING, Check
-from qd.cli.deaths import group_by_error
+from qd.cli.deaths import kind_of
 from qd.cli.render import plural, rough
 
 if TYPE_CHECKING:
@@ -63,20 +64,19 @@ def check_failures(tasks: Mapping[tuple[str, str], Sequence[TaskView]]) -> Itera
         failed = [one for one in sample if one.error or one.cause]
         if not failed:
             continue
-        groups = group_by_error(failed)
+        kinds = Counter((one.type, kind_of(one.error or one.cause)) for one in failed)
         shown = "; ".join(
-            f"{one.count} x {one.type}: {one.error or 'no reason given'}"
-            for one in groups[:_REASONS]
+            f"{count} x {task_type}: {error}"
+            for (task_type, error), count in kinds.most_common(_REASONS)
         )
-        more = len(groups) - _REASONS
-        example = groups[0].example or failed[-1].id
+        more = len(kinds) - _REASONS
         dead = state == "archived"
         yield Check(
             f"queue {queue}",
             WARNING,
             f"{'dead' if dead else 'tried again'}, of {len(sample)} looked at: {shown}"
             + (f"; {plural(more, 'other reason')}" if more > 0 else ""),
-            f"qd dlq groups -q {queue}" if dead else f"qd task show {example}",
+            f"qd dlq groups -q {queue}" if dead else f"qd task why {failed[-1].id}",
         )
 
 
