@@ -43,7 +43,6 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
             "Say which point fails; repair what is stored wrongly.",
         ),
         "bench": ("bench", "Measure throughput and latency, and say what the limit is."),
-        "doctor": ("doctor", "Check Redis, workers and queues, and say which point fails."),
     },
     "Set up": {
         "config": ("config", "Write, check or show the configuration."),
