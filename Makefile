@@ -23,7 +23,8 @@ test: $(VENV)/.dev redis lint ## all that CI runs
 	$(RUN)/pytest -n $(JOBS) --dist worksteal
 
 compat: $(VENV)/.dev ## all of the comparison with Go's asynq: 100,000 random operations, minutes of waiting
-	CI=true COMPAT_FULL=1 COMPAT_OPERATIONS=100000 $(RUN)/pytest -n $(JOBS) --dist worksteal tests/compat
+	CI=true COMPAT_FULL=1 COMPAT_OPERATIONS=100000 \
+	$(RUN)/pytest -n $(JOBS) --dist worksteal tests/compat tests/inspector/test_doctor*.py
 
 quick: lint ## lint, types and the tests that start nothing (seconds)
 	$(RUN)/pytest -q $(wildcard tests/unit tests/property tests/architecture)

@@ -36,7 +36,7 @@ work(): the first segment of the task's type says what its handler does, `defaul
 with other types: ok, fail, nofail (an error that IsFailure does not count), skip (SkipRetry),
 revoke, panic (the payload is the error's text), sleep:200ms (or the payload in ms), result (the
 payload is the result), echo (the result is JSON of all the handler saw). Options: count and
-seconds end it; `log=` appends a line per event: {event: start | end, time, id, queue, type,
+seconds end it; `semaphore="scope:3"` lets handlers run only with a token of asynq/x/rate; `log=` appends a line per event: {event: start | end, time, id, queue, type,
 payload_b64, headers, retried, max_retry, deadline, pid} and, at the end, {error, panicked}.
 Prints {"ready", "pid", "server_id"} (in `ready`, after its first heartbeat) and {"handled": n} last;
 SIGTSTP makes it stop fetching ({"stopped": true}).

@@ -227,7 +227,13 @@ ROWS: dict[int, Row] = {
         "active without a lease",
         ("recovery::an_active_task_without_a_lease_is_adopted_by_qd_alone",),
     ),
-    41: Row("asynq's semaphore", reason="qd has none, and never touches asynq:sema keys"),
+    41: Row(
+        "asynq's semaphore holds for both, and qd's chores leave it alone",
+        (
+            "semaphore::a_semaphore_holds_for_handlers_of_both_sides",
+            "semaphore::tokens_are_left_alone_by_all_that_tidies_up",
+        ),
+    ),
     42: Row(
         "both exporters side by side",
         ("tools::the_metrics_of_qd_are_those_of_asynqs_exporter",),

@@ -3,6 +3,7 @@ module asynqctl
 go 1.26.0
 
 require (
+	github.com/go-redis/redis/v8 v8.11.4
 	github.com/hibiken/asynq v0.26.0
 	github.com/hibiken/asynq/x v0.0.0-20220131170841-349f4c50fb1d
 	github.com/prometheus/client_golang v1.25.0

@@ -20,6 +20,7 @@ func runWork(args []string) error {
 	logPath := flags.String("log", "", "file to append a JSON line to per start and end of a task")
 	count := flags.Int64("count", 0, "leave after so many tasks (0: never)")
 	seconds := flags.Float64("seconds", 0, "leave after so many seconds (0: never)")
+	limit := flags.String("semaphore", "", "scope:tokens of asynq/x/rate: handlers run only with a token")
 	fallback := "ok"
 	flags.Func("default", "behaviour for task types that do not name one (ok)", func(text string) error {
 		fallback = text
@@ -43,6 +44,11 @@ func runWork(args []string) error {
 		}()
 		return behave(ctx, task, fallback)
 	})
+	if *limit != "" {
+		if handler, err = limiting(conn, *limit, handler); err != nil {
+			return err
+		}
+	}
 	// Before the server starts: a signal that comes right after the ready line must be seen.
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGTSTP)
