@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from qd.app.embedded import EmbeddedWorker
     from qd.broker.link import Link
     from qd.client.builder import TaskBuilder
-    from qd.client.client import Client
+    from qd.client.client import AroundEnqueue, Client
     from qd.inspector.inspector import Inspector
 
 P = ParamSpec("P")
@@ -61,6 +61,7 @@ class App:
         self.startup_hooks: list[Hook] = []
         self.shutdown_hooks: list[Hook] = []
         self.lifespan_hook: Lifespan | None = None
+        self.enqueue_hook: AroundEnqueue | None = None
         self.error_hook: OnError | None = None
         self.failure_test: Callable[[BaseException], bool] | None = None
         self._declared: dict[str, Declared] = {}
@@ -245,6 +246,16 @@ class App:
         self.middlewares.append(function)
         return function
 
+    def around_enqueue(self, function: AroundEnqueue) -> AroundEnqueue:
+        """
+        Open *function*, a context manager, around every enqueue of this application.
+
+        It is called with the type of the task and the number of tasks (many in one call have the type
+        "many"), and yields headers that they get. Register it before the first enqueue.
+        """
+        self.enqueue_hook = function
+        return function
+
     def lifespan(self, function: Callable[[], AsyncIterator[Any]]) -> Callable[[], Any]:
         """
         Open what handlers need once per worker process, and close it at the end.
@@ -291,7 +302,10 @@ class App:
             from qd.app.client import make_client
 
             self._client = make_client(
-                self.settings, self.connection, options_of=self.options_of_type
+                self.settings,
+                self.connection,
+                options_of=self.options_of_type,
+                around=self.enqueue_hook,
             )
         return self._client
 

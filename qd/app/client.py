@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from qd.app.connection import Connection
 from qd.broker.connect import open_async_link, open_link
-from qd.client.client import Client, defaults_from
+from qd.client.client import AroundEnqueue, Client, defaults_from
 from qd.client.compose import Composer
 from qd.config.model import Settings
 from qd.handlers.options import NO_OPTIONS, TaskOptions
@@ -26,6 +26,7 @@ def make_client(
     settings: Settings,
     connection: Connection,
     options_of: Callable[[str], TaskOptions] = lambda _: NO_OPTIONS,
+    around: AroundEnqueue | None = None,
 ) -> Client:
     """Return a client; connections are opened when it is used."""
     return Client(
@@ -33,4 +34,5 @@ def make_client(
         link=lambda: open_link(connection.endpoint),
         async_link=lambda: open_async_link(connection.endpoint),
         options_of=options_of,
+        around=around,
     )

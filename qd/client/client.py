@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Unpack
 
@@ -34,6 +35,13 @@ from qd.protocol.state import TaskState
 
 DEAD_LETTER_TYPE = "dead_letter"
 DEAD_LETTER_QUEUE = "dead_letter"
+
+Headers = Mapping[str, str]
+AroundEnqueue = Callable[[str, int], AbstractContextManager[Headers]]
+"""Opened around each enqueue, with the task's type and the number of tasks; yields headers for them."""
+
+_UNWRAPPED: AbstractContextManager[None] = nullcontext()
+_SEVERAL = "many"
 
 _BATCH = 500
 """Tasks in one script call; more would hold the server for milliseconds."""
@@ -62,11 +70,13 @@ class Client:
         link: Callable[[], Link],
         async_link: Callable[[], AsyncLink],
         options_of: Callable[[str], TaskOptions] = lambda _: NO_OPTIONS,
+        around: AroundEnqueue | None = None,
     ) -> None:
         self._composer = composer
         self._open_link = link
         self._open_async_link = async_link
         self._options_of = options_of
+        self._around = around
         self._link: Link | None = None
         self._batchers: dict[asyncio.AbstractEventLoop, Batcher] = {}
 
@@ -85,14 +95,17 @@ class Client:
             BrokerUnavailable: No answer; the task may or may not have been accepted.
             BrokerFull: Redis is at `maxmemory`; the task was not accepted.
         """
-        return _only(self._send([self._compose(task_type, payload, TaskOptions.of(**options))]))
+        with self._wrapped(task_type) as headers:
+            own = _with_headers(TaskOptions.of(**options), headers)
+            return _only(self._send([self._compose(task_type, payload, own)]))
 
     async def aenqueue(
         self, task_type: str, payload: Any = None, **options: Unpack[OptionKeywords]
     ) -> TaskInfo:
         """`enqueue` for coroutines; what many enqueue in one turn of the loop goes out together."""
-        composed = self._compose(task_type, payload, TaskOptions.of(**options))
-        return await self._batches().send(composed)
+        with self._wrapped(task_type) as headers:
+            own = _with_headers(TaskOptions.of(**options), headers)
+            return await self._batches().send(self._compose(task_type, payload, own))
 
     def enqueue_many(self, new: Sequence[NewEnqueue]) -> list[TaskInfo | QdError]:
         """
@@ -101,15 +114,17 @@ class Client:
         Raises:
             BrokerUnavailable: No answer; a part of the tasks may have been accepted.
         """
-        prepared = [self._try_compose(one) for one in new]
-        sent = iter(self._send([one for one in prepared if isinstance(one, Composed)]))
+        with self._wrapped(_SEVERAL, len(new)) as headers:
+            prepared = [self._try_compose(one, headers) for one in new]
+            sent = iter(self._send([one for one in prepared if isinstance(one, Composed)]))
         return [next(sent) if isinstance(one, Composed) else one for one in prepared]
 
     async def aenqueue_many(self, new: Sequence[NewEnqueue]) -> list[TaskInfo | QdError]:
         """`enqueue_many` for coroutines."""
-        prepared = [self._try_compose(one) for one in new]
-        composed = [one for one in prepared if isinstance(one, Composed)]
-        sent = iter(await self._batches().send_many(composed))
+        with self._wrapped(_SEVERAL, len(new)) as headers:
+            prepared = [self._try_compose(one, headers) for one in new]
+            composed = [one for one in prepared if isinstance(one, Composed)]
+            sent = iter(await self._batches().send_many(composed))
         return [next(sent) if isinstance(one, Composed) else one for one in prepared]
 
     def send_to_dead_letter(self, task_id: str, payload: Any, reason: str) -> TaskInfo:
@@ -167,9 +182,12 @@ class Client:
         options = options.over(self._options_of(task_type))
         return self._composer.compose(task_type, payload, options, now=time.time())
 
-    def _try_compose(self, new: NewEnqueue) -> Composed | QdError:
+    def _wrapped(self, task_type: str, count: int = 1) -> AbstractContextManager[Headers | None]:
+        return _UNWRAPPED if self._around is None else self._around(task_type, count)
+
+    def _try_compose(self, new: NewEnqueue, headers: Headers | None) -> Composed | QdError:
         try:
-            return self._compose(new.type, new.payload, new.options)
+            return self._compose(new.type, new.payload, _with_headers(new.options, headers))
         except QdError as error:
             return error
 
@@ -195,6 +213,13 @@ class Client:
             ops, order = steps(part, now_ns=time.time_ns())
             out += results(part, order, link.execute_many(ops)[1:])
         return out
+
+
+def _with_headers(options: TaskOptions, headers: Headers | None) -> TaskOptions:
+    """The caller's own headers win."""
+    if not headers:
+        return options
+    return replace(options, headers={**headers, **(options.headers or {})})
 
 
 def steps(composed: Sequence[Composed], *, now_ns: int) -> tuple[list[Op[Any]], list[list[int]]]:

@@ -23,7 +23,7 @@ class Context:
     `state` is what the application's lifespan hook made for this worker process.
     """
 
-    __slots__ = ("_message", "_write", "_write_now", "cancelled", "deadline_at", "state")
+    __slots__ = ("_message", "_write", "_write_now", "cancelled", "carried", "deadline_at", "state")
 
     def __init__(
         self,
@@ -40,6 +40,7 @@ class Context:
         self.state = state
         self.cancelled = False
         """True once the run should end: cancelled by somebody, or out of time."""
+        self.carried: dict[str, str] | None = None
 
     @property
     def task_id(self) -> str:
@@ -79,6 +80,17 @@ class Context:
     @property
     def headers(self) -> Mapping[str, str]:
         return dict(self._message.terms.headers)
+
+    def carry(self, name: str, value: str) -> None:
+        """
+        Add a header that the task has in its next run, if it is retried or snoozed.
+
+        For what one attempt has to tell the next, such as how far it got; it replaces a header of the
+        same name. Keep it small: it is a part of the task's message.
+        """
+        if self.carried is None:
+            self.carried = {}
+        self.carried[name] = value
 
     @property
     def deadline(self) -> datetime:

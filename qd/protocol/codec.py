@@ -237,7 +237,9 @@ def skim(data: bytes) -> dict[int, int | bytes]:
     return protobuf.skim(data)
 
 
-def with_terms(message: TaskMessage, **changes: int | str) -> TaskMessage:
+def with_terms(
+    message: TaskMessage, **changes: int | str | tuple[tuple[str, str], ...]
+) -> TaskMessage:
     """Return a copy of *message* with some of its terms changed, unknown fields kept."""
     return TaskMessage(
         message.type,

@@ -144,6 +144,13 @@ class Finisher:
         return renewed
 
 
+def _headers_after(run: Run) -> tuple[tuple[str, str], ...]:
+    """The task's headers with what its run wants the next one to know."""
+    before = run.message.terms.headers
+    carried = run.context.carried if run.context is not None else None
+    return tuple({**dict(before), **carried}.items()) if carried else before
+
+
 def _ending(run: Run, outcome: Outcome, result: bytes | None, now: float) -> Ending:
     message, terms = run.message, run.message.terms
     action: Any = outcome.action
@@ -164,6 +171,7 @@ def _ending(run: Run, outcome: Outcome, result: bytes | None, now: float) -> End
         retried=terms.retried + 1 if counted else terms.retried,
         error=outcome.error,
         last_failed_at=int(now),
+        headers=_headers_after(run),
     )
     # Rounded up: a delay of half a second must not become none.
     at = int(now + outcome.delay) + (1 if (now + outcome.delay) % 1 else 0)
