@@ -27,6 +27,10 @@ class AsyncClusterLink:
         self._client: Any = None
         self._dialect = Dialect()
 
+    @property
+    def one_node(self) -> bool:
+        return False
+
     async def execute(self, op: Op[T]) -> T:
         try:
             async with asyncio.timeout(self._call_timeout):

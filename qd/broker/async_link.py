@@ -32,6 +32,10 @@ _SECOND_LOOK = 0.05
 class AsyncLink(Protocol):
     """What asynchronous code needs of Redis. Both forms raise only `BrokerError`s."""
 
+    @property
+    def one_node(self) -> bool:
+        """True if one command may name keys of several queues."""
+
     async def execute(self, op: Op[T]) -> T:
         """Carry out one operation and return its answer."""
 
@@ -104,6 +108,10 @@ class AsyncNodeLink:
         self._connecting: asyncio.Task[None] | None = None
         self._reader: asyncio.Task[None] | None = None
         self._watchdog: asyncio.TimerHandle | None = None
+
+    @property
+    def one_node(self) -> bool:
+        return True
 
     async def execute(self, op: Op[T]) -> T:
         result: T = (await self.execute_many((op,)))[0]

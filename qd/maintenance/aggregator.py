@@ -27,7 +27,7 @@ from qd.handlers.options import TaskOptions
 from qd.handlers.task import Task
 from qd.maintenance.counters import Counters
 from qd.maintenance.each_queue import EachQueue, Troubles
-from qd.protocol import codec, constants
+from qd.protocol import codec, constants, keys
 from qd.protocol.ops import groups
 from qd.protocol.ops.groups import Aggregated
 from qd.service import Service
@@ -70,7 +70,7 @@ class Aggregator:
         self._in_work: set[asyncio.Task[None]] = set()
         self._log = logging.getLogger("qd.aggregator")
         self._troubles = Troubles(self._log)
-        self._each = EachQueue(queues, self._log)
+        self._each = EachQueue(link, queues, self._log)
         limits = (settings.grace_period, settings.max_delay or _LONGEST_INTERVAL)
         self._interval = max(min(_LONGEST_INTERVAL, *limits), 1.0)
         self._service = Service("aggregator", lambda: self.step(time.time()))
@@ -89,7 +89,8 @@ class Aggregator:
 
     async def step(self, now: float) -> float:
         """Stage the groups that are ripe at *now* and begin to merge them; returns seconds to wait."""
-        await self._each.run(lambda queue: self._check(queue, now))
+        if await self._each.any_of(keys.groups):
+            await self._each.run(lambda queue: self._check(queue, now))
         return self._interval
 
     async def idle(self) -> None:

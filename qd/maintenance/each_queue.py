@@ -1,4 +1,4 @@
-"""The same work for every queue: one in trouble is told of once and holds up none of the others."""
+"""The same work for all queues: in one command if there is none, else for each by itself."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
+from qd.broker.async_link import AsyncLink
 from qd.errors import BrokerError, BrokerUnavailable
+from qd.protocol.ops import upkeep
 
 
 class Troubles:
@@ -32,11 +34,26 @@ class Troubles:
 
 
 class EachQueue:
-    """Does work for all of *queues* at once."""
+    """Does work for all of *queues* at once. One in trouble is told of once, and holds up no other."""
 
-    def __init__(self, queues: Sequence[str], log: logging.Logger) -> None:
+    def __init__(self, link: AsyncLink, queues: Sequence[str], log: logging.Logger) -> None:
+        self._link = link
         self._queues = list(queues)
         self._troubles = Troubles(log)
+
+    async def any_of(self, *keys_of: Callable[[str], str]) -> bool:
+        """
+        True if some queue has one of these keys: an idle system is asked no more than this.
+
+        On a cluster that is one command a queue. A node that does not answer may have the key.
+        """
+        groups = [self._queues] if self._link.one_node else [[queue] for queue in self._queues]
+        asked = (
+            self._link.execute(upkeep.existing([key(one) for key in keys_of for one in part]))
+            for part in groups
+        )
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        return any(answer != 0 for answer in answers)
 
     async def run(self, work: Callable[[str], Awaitable[None]]) -> None:
         """

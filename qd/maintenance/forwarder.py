@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -35,7 +36,7 @@ _SETTLE = 0.025
 """Seconds after news before looking: retries come in swarms, and one look serves many."""
 
 _LONGEST_SLEEP = 10.0
-"""Seconds. The wall clock may be set meanwhile, or a message be lost."""
+"""Seconds. The wall clock may be set meanwhile, or the connection be dead."""
 
 _AFTER_TROUBLE = 2.0
 
@@ -43,13 +44,18 @@ _AFTER_TROUBLE = 2.0
 class _Source:
     """One sorted set, and when to look at it next (Unix seconds)."""
 
-    __slots__ = ("look_at", "name", "queue", "state")
+    __slots__ = ("failed", "look_at", "name", "queue", "state")
 
     def __init__(self, queue: str, state: TaskState) -> None:
         self.queue = queue
         self.state = state
         self.name = f"{state} of {queue}"
         self.look_at = 0.0
+        self.failed = False
+
+    def is_due(self, now: float) -> bool:
+        # A clock that was set back must not make one in trouble wait for the old time.
+        return self.look_at <= now or (self.failed and self.look_at > now + _AFTER_TROUBLE)
 
 
 class Forwarder:
@@ -88,15 +94,15 @@ class Forwarder:
 
     async def step(self, now: float) -> float:
         """Forward what is due at *now*, slice by slice; returns the seconds until the next is."""
-        # A clock that was set back must not make anything wait for the old time.
         due = [
-            one
-            for one in self._sources.values()
-            if not self._tracking.active or not now < one.look_at <= now + _LONGEST_SLEEP
+            one for one in self._sources.values() if not self._tracking.active or one.is_due(now)
         ]
         try:
             if due:
                 await self._look(due, now)
+            else:
+                # Its answer proves that the connection lives, so that no news has been lost.
+                await (await self._tracking.link()).execute(upkeep.ping())
             for _ in range(_ROUNDS):
                 due = [one for one in due if one.look_at <= now]
                 if not due:
@@ -113,7 +119,7 @@ class Forwarder:
     async def _look(self, sources: list[_Source], now: float) -> None:
         """Find out when the first task of each is due, and ask to be told of changes."""
         for source in sources:
-            source.look_at = now + _LONGEST_SLEEP
+            source.look_at = math.inf
         answers = await self._tracking.read_each(
             [upkeep.next_due(source.queue, source.state) for source in sources]
         )
@@ -145,7 +151,8 @@ class Forwarder:
     def _is_well(self, source: _Source, what: str, answer: Any, now: float) -> bool:
         if isinstance(answer, BrokerUnavailable):
             raise answer
-        if isinstance(answer, BaseException):
+        source.failed = isinstance(answer, BaseException)
+        if source.failed:
             self._troubles.failed(what, answer)
             source.look_at = now + _AFTER_TROUBLE
             return False
@@ -153,7 +160,8 @@ class Forwarder:
         return True
 
     def _pause(self, now: float) -> float:
-        next_at = min((one.look_at for one in self._sources.values()), default=now + _LONGEST_SLEEP)
+        next_at = min((one.look_at for one in self._sources.values()), default=math.inf)
+        next_at = min(next_at, now + _LONGEST_SLEEP)
         if not self._tracking.active:
             next_at = min(next_at, int(now) + 1)
         # A millisecond late: a timer that fires early would only have to be set again.

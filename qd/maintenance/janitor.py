@@ -12,7 +12,7 @@ from qd.client.client import DEAD_LETTER_QUEUE, DEAD_LETTER_TYPE
 from qd.errors import DecodeError
 from qd.maintenance.counters import Counters
 from qd.maintenance.each_queue import EachQueue
-from qd.protocol import codec, constants
+from qd.protocol import codec, constants, keys
 from qd.protocol.ops import inspect_tasks, upkeep
 from qd.protocol.ops.inspect import Container
 from qd.protocol.ops.inspect_tasks import Verdict
@@ -49,8 +49,8 @@ class Janitor:
         self._letters_at = 0.0
         self._backlog = False
         self._log = logging.getLogger("qd.janitor")
-        self._each = EachQueue(queues, self._log)
-        self._letters = EachQueue([self._dead_letters], self._log)
+        self._each = EachQueue(link, queues, self._log)
+        self._letters = EachQueue(link, [self._dead_letters], self._log)
         self._service = Service("janitor", lambda: self.step(time.time()))
 
     def start(self) -> None:
@@ -62,7 +62,8 @@ class Janitor:
     async def step(self, now: float) -> float:
         """Delete what is over at *now*; returns the seconds until the next step."""
         self._backlog = False
-        await self._each.run(lambda queue: self._delete_completed(queue, int(now)))
+        if await self._each.any_of(keys.completed):
+            await self._each.run(lambda queue: self._delete_completed(queue, int(now)))
         if not self._letters_at - _LETTERS_EVERY <= now < self._letters_at:
             await self._letters.run(lambda queue: self._delete_letters(queue, int(now)))
             self._letters_at = now + _LETTERS_EVERY

@@ -24,7 +24,7 @@ from qd.maintenance.counters import Counters
 from qd.maintenance.each_queue import EachQueue
 from qd.policy import outcome
 from qd.policy.outcome import Action
-from qd.protocol import codec, constants
+from qd.protocol import codec, constants, keys
 from qd.protocol.message import TaskMessage
 from qd.protocol.op import Op
 from qd.protocol.ops import endings, groups, upkeep
@@ -67,7 +67,7 @@ class Recoverer:
         self._unleased_at = 0.0
         self._unleased: dict[str, set[str]] = {}
         self._log = logging.getLogger("qd.recoverer")
-        self._each = EachQueue(queues, self._log)
+        self._each = EachQueue(link, queues, self._log)
         self._service = Service("recoverer", lambda: self.step(time.time()))
 
     def start(self) -> None:
@@ -78,6 +78,9 @@ class Recoverer:
 
     async def step(self, now: float) -> float:
         """Take back what is lost at *now*; returns the seconds until the next step."""
+        if not await self._each.any_of(keys.active, keys.lease, keys.aggregation_sets):
+            # Nothing that is taken from now on can be lost before its lease ends.
+            return max(self._interval, float(constants.LEASE))
         look_for_unleased = not self._unleased_at - _UNLEASED_EVERY <= now < self._unleased_at
 
         async def one_queue(queue: str) -> None:

@@ -19,7 +19,7 @@ from qd.broker.async_link import AsyncNodeLink
 from qd.errors import BrokerError, BrokerRefused
 from qd.protocol import keys, orders
 from qd.protocol.op import text
-from qd.protocol.ops import tasks
+from qd.protocol.ops import tasks, upkeep
 from qd.protocol.orders import Order
 from qd.service import Service
 
@@ -29,7 +29,7 @@ _SUBSCRIBE = ("SUBSCRIBE", keys.CANCEL_CHANNEL)
 _TRACKING = ("CLIENT", "TRACKING", "ON")
 
 _SAFETY_INTERVAL = 10.0
-"""Seconds after which a silent queue is looked at all the same, should a message have been lost."""
+"""Seconds after which silent queues are looked at all the same: the connection may be dead."""
 
 _POLL_INTERVAL = 0.5
 """Seconds between two looks where tracking is not to be had."""
@@ -106,7 +106,11 @@ class Watcher:
                 await self._connect()
             finally:
                 self._tried.set()
-        self._on_ready(self._queues)
+            self._on_ready(self._queues)
+        elif not self._tracking:
+            await self._link.execute(upkeep.ping())
+        elif await self._link.execute(tasks.waiting(self._queues)):
+            self._on_ready(await self.arm(self._queues))
         return _SAFETY_INTERVAL
 
     async def _connect(self) -> None:

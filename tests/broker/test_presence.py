@@ -54,7 +54,6 @@ def test_a_process_that_stops_is_taken_off_the_list(link: Link, raw: redis.Redis
     link.execute_many(presence.clear_server("host", 7, "id"))
     assert snapshot(raw).keys() == {
         "asynq:servers",
-        "asynq:workers",
         "asynq:servers:{host:8:id2}",
         "qd:types:{host:8:id2}",
     }
@@ -80,11 +79,9 @@ def test_a_scheduler_without_entries_shows_none(link: Link, raw: redis.Redis) ->
 
 
 def test_a_full_server_still_shows_who_is_there(link: Link, server: RedisServer) -> None:
-    ops = presence.write_server(SERVER, [worker("t1")], now=NOW)
-    link.execute_many(ops)
     with server.configured(maxmemory="1"):
-        link.execute(ops[2])
-        link.execute(presence.write_entries("s1", [entry("e1")], now=NOW, ttl=20)[1])
+        link.execute_many(presence.write_server(SERVER, [worker("t1")], now=NOW))
+        link.execute_many(presence.write_entries("s1", [entry("e1")], now=NOW, ttl=20))
 
 
 def test_a_cancel_is_heard_by_who_listens(link: Link, raw: redis.Redis) -> None:

@@ -108,6 +108,7 @@ class Stalled:
         self._link = lab.link
         self._between = between
         self.reached = False
+        self.one_node = lab.link.one_node
 
     async def execute(self, op):  # type: ignore[no-untyped-def]
         return await self._link.execute(op)

@@ -18,7 +18,7 @@ from tests.support.wait import aeventually, eventually
 async def test_a_worker_shows_itself_as_asynq_s_servers_do(lab: Lab) -> None:
     lab.configure(queues={"high": 6, "low": 1}, worker={"concurrency": 7, "strict_priority": True})
     worker = await lab.start()
-    await aeventually(lambda: lab.raw.zcard(keys.WORKERS) == 1)
+    await aeventually(lambda: lab.raw.zcard(keys.SERVERS) == 1)
     host, pid = socket.gethostname(), os.getpid()
     key = keys.server(host, pid, worker.server_id)
     (listed, until) = lab.raw.zrange(keys.SERVERS, 0, -1, withscores=True)[0]

@@ -11,6 +11,7 @@ from qd.protocol.op import Argument, Op, command, script, text
 from qd.protocol.orders import Order
 from qd.protocol.scripts import Script
 
+_SHOW = Script("show")
 _WRITE_SERVER = Script("write_server")
 _WRITE_ENTRIES = Script("write_entries")
 
@@ -23,17 +24,18 @@ def write_server(
     """Show a worker process, what it runs and which task types it knows, for ten seconds."""
     server = keys.server(info.host, info.pid, info.server_id)
     workers = keys.workers(info.host, info.pid, info.server_id)
-    args: list[Argument] = [constants.PRESENCE_TTL, codec.encode_server(info)]
+    known = keys.types(info.host, info.pid, info.server_id)
+    args: list[Argument] = [constants.PRESENCE_TTL, codec.encode_server(info), "\n".join(types)]
     for one in running:
         args += (one.task_id, codec.encode_worker(one))
     until = now + constants.PRESENCE_TTL
-    known = keys.types(info.host, info.pid, info.server_id)
-    return [
-        command("ZADD", [keys.SERVERS], [until, server], int),
-        command("ZADD", [keys.WORKERS], [until, workers], int),
-        script(_WRITE_SERVER, [server, workers], args, int),
-        command("SETEX", [known], [constants.PRESENCE_TTL, "\n".join(types)], bool),
+    ops: list[Op[Any]] = [
+        script(_SHOW, [keys.SERVERS], [until, server], int),
+        script(_WRITE_SERVER, [server, workers, known], args, int),
     ]
+    if running:
+        ops.append(script(_SHOW, [keys.WORKERS], [until, workers], int))
+    return ops
 
 
 def clear_server(host: str, pid: int, server_id: str) -> list[Op[Any]]:
@@ -63,7 +65,7 @@ def write_entries(
     key = keys.scheduler(scheduler_id)
     args: list[Argument] = [ttl, len(entries), *map(codec.encode_entry, entries), *documents]
     return [
-        command("ZADD", [keys.SCHEDULERS], [now + ttl, key], int),
+        script(_SHOW, [keys.SCHEDULERS], [now + ttl, key], int),
         script(_WRITE_ENTRIES, [key, keys.scheduler_entries(scheduler_id)], args, int),
     ]
 

@@ -144,6 +144,11 @@ def dequeue(
     )
 
 
+def waiting(queues: Sequence[str]) -> Op[int]:
+    """How many of these queues have pending tasks, paused or not. Not for a cluster."""
+    return command("EXISTS", [keys.pending(queue) for queue in queues], [], int)
+
+
 def arm(queue: str) -> Op[int]:
     """
     Count what could be taken from a queue now, 0 when it is paused.

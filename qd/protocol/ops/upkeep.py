@@ -235,6 +235,16 @@ def next_due(queue: str, source: TaskState) -> Op[float | None]:
     return command("ZRANGE", [due(queue)], [0, 0, "WITHSCORES"], parse)
 
 
+def existing(names: Sequence[str]) -> Op[int]:
+    """How many of these keys exist: an empty list or set does not."""
+    return command("EXISTS", names, [], int)
+
+
+def ping() -> Op[str]:
+    """Nothing; but the answer comes after all news that the server has sent on this connection."""
+    return command("PING", [], [], text)
+
+
 def watch() -> Op[str]:
     """
     Let Redis remember what the next command of this connection reads.

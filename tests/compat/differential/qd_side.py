@@ -199,6 +199,8 @@ class QdSide:
 class _Awaitable:
     """A link for code that awaits."""
 
+    one_node = True
+
     def __init__(self, link: Link) -> None:
         self._link = link
 

@@ -29,6 +29,7 @@ DRAINING = {
     "hand_back",
     "recover",
     "forward",
+    "show",
     "write_server",
     "write_entries",
 }
