@@ -31,6 +31,8 @@ def sound(store: Store) -> None:
         store.put(f"ok-{state}", state, unique_key=f"{LOCK}-{state}")
     store.put("ok-group", "aggregating", group="all")
     store.put("ok-lock", "aggregating", group="all", unique_key=f"{LOCK}-g", lock_in_hash=False)
+    store.put("ok-nameless", "aggregating", group="all")
+    store.raw.hdel(store.key("ok-nameless"), "group")
     store.put("ok-unreadable", "archived", message=JUNK)
     set_key = keys.aggregation_set("mail", "all", "s1")
     store.put("ok-staged", "aggregating", group="staged")
@@ -49,7 +51,7 @@ def test_a_sound_store_has_no_findings(doctor: Doctor, store: Store) -> None:
     before = store.dump()
     report = doctor.look()
     assert report.findings == []
-    assert (report.tasks, report.queues) == (10, 1)
+    assert (report.tasks, report.queues) == (11, 1)
     assert store.dump() == before
 
 

@@ -95,6 +95,9 @@ class Survey:
             suspects.any_listed = True
             for task_id in doubtful:
                 suspects.tasks.setdefault(task_id, seen)
+            if seen:
+                # Whose hash does not name the group was not found in it by its key.
+                suspects.tasks.update((one, seen) for one in ids if one in suspects.tasks)
             if known is None:
                 continue
             suspects.listed += len(ids)
