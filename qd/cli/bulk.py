@@ -7,7 +7,6 @@ has been moved by others meanwhile is left alone.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial, wraps
@@ -16,15 +15,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from qd.cli.ask import SAMPLE, confirm
-from qd.cli.progress import progress
+from qd.cli.carry import Act, Carried, carry_out
+from qd.cli.failures import INTERRUPTED
 from qd.cli.render import plural
-from qd.cli.selection import PIECE, Filter, filter_options, find, matching
+from qd.cli.selection import Filter, filter_options, find, matching
 from qd.cli.session import Session
 from qd.cli.tasktext import describe
 from qd.cli.types import RATE
 from qd.errors import ExitCode, UsageError, WrongState
 
 if TYPE_CHECKING:
+    from qd.cli.guard import Guard
     from qd.inspector.views import TaskView
     from qd.protocol.state import TaskState
 
@@ -112,15 +113,17 @@ def finish(
     title: str,
     found: Found,
     bulk: Bulk,
-    act: Callable[[str, TaskState, list[str]], int],
+    act: Act,
     *,
     ask: bool,
+    guard: Guard | None = None,
 ) -> None:
     """
     Ask if need be, act on what was found, and say how many it were.
 
     `title` is the verb of the question, such as `Delete`; `act` takes queue, state and ids and
-    returns how many tasks it has acted on. Exit code 4 if others had moved some meanwhile.
+    returns how many tasks it has acted on. Exit code 4 if others had moved some meanwhile or the
+    guard has stopped it, 130 if the user has.
     """
     question = f"{title} {plural(found.count, 'task')}"
     if bulk.dry_run:
@@ -128,41 +131,43 @@ def finish(
             session.out.say(f"  {line}")
     elif ask and found.count:
         confirm(f"{question}?", found.sample, yes=bulk.yes)
-    done = 0 if bulk.dry_run else _carry_out(found, bulk.rate, title, act)
+    carried = Carried()
+    if not bulk.dry_run:
+        carried = carry_out(found.places, bulk.rate, title, act, guard)
+    sentence = f"{title}: {plural(carried.done, 'task')} done"
+    if bulk.dry_run:
+        sentence = f"{title}: {plural(found.count, 'task')} would be"
+    elif carried.stopped:
+        sentence += f", {found.count - carried.tried:,} of {found.count:,} left as they were"
     queues = {queue: 0 for queue, _ in found.places}
     for (queue, _), ids in found.places.items():
         queues[queue] += len(ids)
-    sentence = f"{title}: {plural(done, 'task')} done"
-    if bulk.dry_run:
-        sentence = f"{title}: {plural(found.count, 'task')} would be"
-    session.out.result(
-        schema,
-        {"matched": found.count, "done": done, "dry_run": bulk.dry_run, "queues": queues},
-        sentence,
-        str(found.count if bulk.dry_run else done),
-    )
-    if not bulk.dry_run and done < found.count:
-        session.out.say(f"{plural(found.count - done, 'task')} had been moved by others meanwhile")
-        click.get_current_context().exit(ExitCode.PARTLY if done else ExitCode.FAILED)
+    document: dict[str, Any] = {
+        "matched": found.count,
+        "done": carried.done,
+        "dry_run": bulk.dry_run,
+        "stopped": carried.stopped or None,
+        "queues": queues,
+    }
+    if guard is not None:
+        document["watched"] = {"ended": guard.ended, "failed": guard.failed}
+    plain = str(found.count if bulk.dry_run else carried.done)
+    session.out.result(schema, document, sentence, plain)
+    if not bulk.dry_run:
+        _leave(session, found, carried)
 
 
-def _carry_out(
-    found: Found, rate: float | None, label: str, act: Callable[[str, TaskState, list[str]], int]
-) -> int:
-    # Ten steps a second, so that a slow rate is even and a fast one takes few round trips.
-    piece = PIECE if rate is None else max(1, min(PIECE, int(rate / 10)))
-    done = 0
-    due = time.monotonic()
-    with progress(label, found.count) as advance:
-        for (queue, state), ids in found.places.items():
-            for start in range(0, len(ids), piece):
-                some = ids[start : start + piece]
-                time.sleep(max(0.0, due - time.monotonic()))
-                done += act(queue, state, some)
-                advance(len(some))
-                if rate is not None:
-                    due = max(due, time.monotonic() - 1) + len(some) / rate
-    return done
+def _leave(session: Session, found: Found, carried: Carried) -> None:
+    """End with the exit code that says how much of it was done."""
+    if carried.stopped:
+        session.out.say(f"stopped: {carried.stopped}. The same command goes on with the rest.")
+    moved = carried.tried - carried.done
+    if moved:
+        session.out.say(f"{plural(moved, 'task')} had been moved by others meanwhile")
+    if carried.done < found.count:
+        code = ExitCode.PARTLY if carried.done else ExitCode.FAILED
+        interrupted = carried.stopped == "interrupted"
+        click.get_current_context().exit(INTERRUPTED if interrupted else code)
 
 
 def _itself(view: TaskView) -> TaskView:

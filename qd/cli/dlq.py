@@ -14,7 +14,8 @@ from qd.cli.render import Column, plural
 from qd.cli.selection import Filter, filter_options, find, matching
 from qd.cli.session import Session, with_session
 from qd.cli.tasktext import content, describe, first_line, state_of
-from qd.errors import WrongState
+from qd.cli.types import DURATION, PERCENT
+from qd.errors import UsageError, WrongState
 
 if TYPE_CHECKING:
     from qd.inspector.views import TaskView
@@ -147,30 +148,64 @@ def show(session: Session, task_id: str, queue: str | None) -> None:
 @dlq.command(
     "requeue",
     examples=(
-        "qd dlq requeue 0197c0de",
-        "qd dlq requeue --all --type email:send --error Timeout --dry-run",
-        "qd dlq requeue --all -q default --older 1h --limit 1000 --rate 50/s -y",
+        "qd dlq requeue 0197c0de --edit",
+        "qd dlq requeue --all --error Timeout --since yesterday --older today --rate 50/s",
+        "qd dlq requeue --all --canary 10 --rate 100/s --abort-if-failed 20% -y",
     ),
 )
 @click.argument("ids", nargs=-1, metavar="[ID...]")
 @click.option("--keep-retries", is_flag=True, help="Leave the used-up retries used up.")
+@click.option("--to", metavar="QUEUE", help="Let them run in another queue.")
+@click.option("--edit", is_flag=True, help="Change the payload of each named task in $EDITOR.")
+@click.option(
+    "--canary", type=click.IntRange(min=1), metavar="N", help="First so many; wait for them."
+)
+@click.option(
+    "--canary-wait",
+    type=DURATION,
+    default="60s",
+    show_default=True,
+    help="How long to wait for the canaries to end.",
+)
+@click.option(
+    "--abort-if-failed",
+    "share",
+    type=PERCENT,
+    help="Stop when more than this fail again, as in 20%. With --canary alone: 0%.",
+)
 @bulk_options
 @with_session
-def requeue(session: Session, ids: tuple[str, ...], keep_retries: bool, bulk: Bulk) -> None:
+def requeue(
+    session: Session,
+    ids: tuple[str, ...],
+    keep_retries: bool,
+    to: str | None,
+    edit: bool,
+    canary: int | None,
+    canary_wait: float,
+    share: float | None,
+    bulk: Bulk,
+) -> None:
     """
     Bring dead tasks back: they run again, with all their retries.
 
     Name tasks by their ids, or take --all with filters; without --queue all queues are meant.
-    Deaths of workers are forgotten, so poison gets its chances again as well.
+    Deaths of workers are forgotten, so poison gets its chances again as well. Ctrl-C stops between
+    two steps. A task that is retried again counts as failed for --canary and --abort-if-failed, one
+    that is gone as successful; the latter looks twice a second, so give a --rate.
     """
+    from qd.cli.requeue import requeue_tasks
     from qd.protocol.state import TaskState
 
-    def act(queue: str, state: TaskState, some: list[str]) -> int:
-        tasks = session.inspector.tasks
-        return tasks.run_many(queue, some, state=state, keep_retries=keep_retries)
-
+    if edit and bulk.everything:
+        raise UsageError("--edit is for tasks that are named by their ids")
     found = collect(session, ids, [TaskState.ARCHIVED], bulk)
-    finish(session, "qd.dlq.requeue/1", "Requeue", found, bulk, act, ask=bulk.everything)
+    guard = None
+    if canary is not None or share is not None:
+        from qd.cli.guard import Guard
+
+        guard = Guard(session, canary=canary or 0, share=share or 0.0, wait=canary_wait)
+    requeue_tasks(session, found, bulk, guard, keep_retries=keep_retries, to=to, edit=edit)
 
 
 @dlq.command(

@@ -12,6 +12,7 @@ from qd.durations import parse_duration
 from qd.errors import InvalidDuration
 
 _RATE = re.compile(r"(\d+(?:\.\d+)?)/(s|m|h)", re.ASCII)
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?)%", re.ASCII)
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
@@ -103,6 +104,20 @@ class Rate(click.ParamType[float]):
         return float(match[1]) / _SECONDS[match[2]]
 
 
+class Percent(click.ParamType[float]):
+    """Text such as `20%` to a share from 0 to 1."""
+
+    name = "percent"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        match = _PERCENT.fullmatch(value)
+        if match is None or float(match[1]) > 100:
+            return self.fail(f'"{value}" is not a share; write one such as 20%', param, ctx)
+        return float(match[1]) / 100
+
+
 class Pattern(click.ParamType[re.Pattern[str]]):
     """A regular expression of Python."""
 
@@ -149,5 +164,6 @@ MOMENT = Moment()
 RATE = Rate()
 PATTERN = Pattern()
 PAST = Past()
+PERCENT = Percent()
 WHERE = Where()
 ASSIGNMENT = Assignment()

@@ -7,19 +7,26 @@ is interrupted, whole pieces are done and the rest is as it was: call it again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from qd.errors import DecodeError, WrongState
 from qd.inspector.known import require_queue
 from qd.inspector.reading import TaskReader, pieces
 from qd.protocol import codec
-from qd.protocol.ops import inspect, inspect_tasks
+from qd.protocol.message import TaskMessage
+from qd.protocol.ops import inspect, inspect_tasks, tasks
 from qd.protocol.ops.inspect import Container, Stored
 from qd.protocol.ops.inspect_tasks import BATCH, Rewrite, Verdict
+from qd.protocol.ops.tasks import NewTask
 from qd.protocol.state import TaskState
 
 _SEARCH = 5_000_000
 """List elements that one script may walk over to find its ids: some 30 ms."""
+
+_RUN_BATCH = 200
+"""Tasks with new messages that one script is sent: some 2 ms."""
 
 _BYTES = 4 * 1024 * 1024
 """Messages that one script may be sent."""
@@ -48,20 +55,48 @@ class BulkActions(TaskReader):
     """What can be done to many tasks at once."""
 
     def run_many(
-        self, queue: str, ids: Sequence[str], *, state: TaskState, keep_retries: bool = False
+        self,
+        queue: str,
+        ids: Sequence[str],
+        *,
+        state: TaskState,
+        keep_retries: bool = False,
+        payloads: Mapping[str, bytes] | None = None,
     ) -> int:
         """
         Let those of the tasks that are still in *state* run now; return how many that were.
 
         Their retries are given back, so that a dead task gets all of them again, unless
-        *keep_retries*. To give them back the message must be readable; others are left out.
+        *keep_retries*. *payloads* are new ones, by id. For both the message must be readable; others
+        are left out.
 
         Raises:
             QueueNotFound: No such queue.
             WrongState: Pending and running tasks cannot be run; nothing was changed.
         """
-        act = self._run if keep_retries else self._run_afresh
+        change = Change(keep_retries, payloads or {})
+        act = self._run if change.nothing else partial(self._run_changed, change=change)
         return self._many("run", queue, ids, state, act)
+
+    def move_many(
+        self,
+        queue: str,
+        ids: Sequence[str],
+        *,
+        state: TaskState,
+        to: str,
+        keep_retries: bool = False,
+        payloads: Mapping[str, bytes] | None = None,
+    ) -> int:
+        """
+        Let those of the tasks that are still in *state* run in another queue; return how many.
+
+        Each is enqueued there before it is deleted here: when that is interrupted in between, a task
+        is in both, and none is lost. One whose id is in use there stays. Uniqueness locks, which
+        belong to a queue, are given up. Else as `run_many`.
+        """
+        change = Change(keep_retries, payloads or {}, to)
+        return self._many("run", queue, ids, state, partial(self._move, change=change))
 
     def archive_many(self, queue: str, ids: Sequence[str], *, state: TaskState) -> int:
         """
@@ -158,30 +193,52 @@ class BulkActions(TaskReader):
         return done
 
     def _run(self, source: Container, ids: Sequence[str]) -> list[Verdict]:
-        tasks = [Rewrite(one) for one in ids]
-        return self._link.execute(inspect_tasks.run(source, tasks, now_ns=self._now_ns()))
+        return self._send(source, [Rewrite(one) for one in ids])
 
-    def _run_afresh(self, source: Container, ids: Sequence[str]) -> list[Verdict]:
+    def _run_changed(
+        self, source: Container, ids: Sequence[str], *, change: Change
+    ) -> list[Verdict]:
         verdicts: list[Verdict] = []
         waiting: list[Rewrite] = []
         size = 0
-        for some in pieces(ids, 100):
-            for task in self._stored_many(source.queue, some):
-                try:
-                    rewrite = reset(task)
-                except DecodeError:
-                    continue
-                waiting.append(rewrite)
-                size += len(rewrite.after)
-                if size > _BYTES:
-                    verdicts += self._send(source, waiting)
-                    waiting, size = [], 0
+        for task_id, message in self._messages(source.queue, ids):
+            try:
+                rewrite = change.rewrite(task_id, message)
+            except DecodeError:
+                continue
+            waiting.append(rewrite)
+            size += len(rewrite.after)
+            if size > _BYTES or len(waiting) >= _RUN_BATCH:
+                verdicts += self._send(source, waiting)
+                waiting, size = [], 0
         return verdicts + self._send(source, waiting)
 
-    def _send(self, source: Container, tasks: Sequence[Rewrite]) -> list[Verdict]:
-        if not tasks:
-            return []
-        return self._link.execute(inspect_tasks.run(source, tasks, now_ns=self._now_ns()))
+    def _move(self, source: Container, ids: Sequence[str], *, change: Change) -> list[Verdict]:
+        verdicts: list[Verdict] = []
+        for some in pieces(ids, _RUN_BATCH):
+            new: list[NewTask] = []
+            for task_id, message in self._messages(source.queue, some):
+                try:
+                    new.append(NewTask(task_id, change.rewrite(task_id, message).after))
+                except DecodeError:
+                    continue
+            if not new:
+                continue
+            announce = tasks.announce([change.to])
+            enqueue = tasks.enqueue(change.to, new, now_ns=self._now_ns())
+            _, refused = self._link.execute_many([announce, enqueue])
+            moved = [one.id for one, why in zip(new, refused, strict=True) if why is None]
+            verdicts += self._delete(source, moved)
+        return verdicts
+
+    def _send(self, source: Container, rewrites: Sequence[Rewrite]) -> list[Verdict]:
+        verdicts: list[Verdict] = []
+        for start in range(0, len(rewrites), _RUN_BATCH):
+            some = rewrites[start : start + _RUN_BATCH]
+            step = inspect_tasks.run(source, some, now_ns=self._now_ns())
+            said = self._link.execute(step)
+            verdicts += said
+        return verdicts
 
     def _archive(self, source: Container, ids: Sequence[str]) -> list[Verdict]:
         return self._link.execute(inspect_tasks.archive(source, ids, now=int(self._clock())))
@@ -198,13 +255,32 @@ class BulkActions(TaskReader):
         return int(self._clock() * 1e9)
 
 
-def reset(task: Stored) -> Rewrite:
-    """Return the rewriting that gives a task all its retries back; raises DecodeError."""
-    message = codec.decode_task(task.message)
-    if not message.terms.retried:
-        return Rewrite(task.id)
-    after = codec.encode_task(codec.with_terms(message, retried=0))
-    return Rewrite(task.id, task.message, after)
+@dataclass(frozen=True, slots=True)
+class Change:
+    """How a task is to be changed before it runs again; `to` is another queue."""
+
+    keep_retries: bool = False
+    payloads: Mapping[str, bytes] = field(default_factory=dict)
+    to: str = ""
+
+    @property
+    def nothing(self) -> bool:
+        """True if messages stay as they are."""
+        return self.keep_retries and not self.payloads and not self.to
+
+    def rewrite(self, task_id: str, stored: bytes) -> Rewrite:
+        """Return the rewriting of a task; raises DecodeError."""
+        message = codec.decode_task(stored)
+        terms = message.terms
+        if terms.retried and not self.keep_retries:
+            terms = replace(terms, retried=0)
+        if self.to:
+            terms = replace(terms, queue=self.to, unique_key="", group="")
+        payload = self.payloads.get(task_id, message.payload)
+        if terms is message.terms and payload == message.payload:
+            return Rewrite(task_id)
+        after = codec.encode_task(TaskMessage(message.type, payload, task_id, terms))
+        return Rewrite(task_id, stored, after)
 
 
 def lock_of(task: Stored) -> str:

@@ -18,6 +18,7 @@ from qd.protocol.ops.inspect_tasks import BATCH
 from qd.protocol.state import TaskState
 
 _TASKS_PER_TRIP = 100
+_MESSAGES_PER_TRIP = 200
 
 
 class TaskReader:
@@ -37,6 +38,14 @@ class TaskReader:
         """
         task = self._stored(queue, task_id)
         return describe(task, queue, task.state, now=self._clock())
+
+    def get_many(self, queue: str, ids: Sequence[str]) -> dict[str, TaskView]:
+        """Return those of the tasks that exist, by id."""
+        now = self._clock()
+        return {
+            task.id: describe(task, queue, task.state, now=now)
+            for task in self._stored_many(queue, ids)
+        }
 
     def find(self, task_id: str) -> TaskView:
         """
@@ -236,6 +245,12 @@ class TaskReader:
                 hint="A task that has succeeded is gone, unless it was given a retention.",
             )
         return task
+
+    def _messages(self, queue: str, ids: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """Id and message of those of the tasks that exist."""
+        for some in pieces(ids, _MESSAGES_PER_TRIP):
+            found = self._link.execute_many([inspect.read_message(queue, one) for one in some])
+            yield from ((one, message) for one, message in zip(some, found, strict=True) if message)
 
     def _stored_many(self, queue: str, ids: Sequence[str]) -> builtins.list[Stored]:
         """Those of the tasks that exist."""

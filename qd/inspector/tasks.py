@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from qd.errors import DecodeError, TaskNotFound, WrongState
-from qd.inspector.bulk import CANNOT, HINT_ACTIVE, BulkActions, lock_of, reset
+from qd.inspector.bulk import CANNOT, HINT_ACTIVE, BulkActions, Change, lock_of
 from qd.protocol import codec
 from qd.protocol.message import TaskMessage
 from qd.protocol.op import Op
@@ -43,7 +43,8 @@ class Tasks(BulkActions):
 
         def step(source: Container, task: Stored) -> Op[list[Verdict]]:
             self._message(task, queue)
-            rewrite = reset(task) if reset_retries else Rewrite(task.id)
+            change = Change(keep_retries=not reset_retries)
+            rewrite = change.rewrite(task.id, task.message)
             return inspect_tasks.run(source, [rewrite], now_ns=self._now_ns())
 
         self._do("run", queue, task_id, step)

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
+import threading
 import time
 from pathlib import Path
 
+from qd.broker.connect import open_link
+from qd.broker.endpoint import parse_addresses
 from qd.inspector.inspector import Inspector
+from qd.protocol import keys
 from qd.protocol.state import TaskState
 from tests.cli.conftest import Cli, Store
+from tests.support.procs import running
+from tests.support.wait import eventually
 
 
 def _dead(cli: Cli, *args: str) -> list[str]:
@@ -56,7 +64,9 @@ def test_groups_put_errors_of_one_kind_together(cli: Cli, store: Store) -> None:
         ("a", 2, "no user <n> in <id>"),
         ("b", 1, "no user <n> in <id>"),
     ]
-    assert found[0]["example"] == "x2"
+    assert (found[0]["example"], found[0]["exception"]) == ("x2", "")
+    assert sum(found[0]["history"]) == 2
+    assert (found[0]["history"][0], found[0]["history"][-1]) == (1, 1)
     assert found[0]["queues"] == ["default", "low"]
     assert "2  " in cli("dlq", "groups").lines[1]
 
@@ -123,6 +133,133 @@ def test_requeue_is_no_faster_than_the_rate(cli: Cli, store: Store) -> None:
     assert cli("dlq", "requeue", "--all", "--rate", "20/s", "-y", "--json").json["done"] == 6
     assert time.monotonic() - started >= 4 / 20
     cli("dlq", "requeue", "--all", "--rate", "20", code=2)
+
+
+class Fate:
+    """Ends tasks that are let run, as workers would: the first *good* ones well, others badly."""
+
+    def __init__(self, url: str, good: int) -> None:
+        self._link = open_link(parse_addresses([url]))
+        self._good = good
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._link.close()
+
+    def _run(self) -> None:
+        tasks = Inspector(self._link).tasks
+        while not self._stop.wait(0.005):
+            for view in tasks.list("default", TaskState.PENDING):
+                if self._good > 0:
+                    tasks.delete("default", view.id)
+                else:
+                    tasks.archive("default", view.id)
+                self._good -= 1
+
+
+def test_the_rest_follows_when_the_canaries_live(cli: Cli, store: Store) -> None:
+    for number in range(20):
+        store.dead(f"x{number:02}", ago=100 - number)
+    with Fate(cli.url, good=20):
+        done = cli("dlq", "requeue", "--all", "--canary", "3", "-y", "--json").json
+    assert (done["done"], done["stopped"]) == (20, None)
+    assert done["watched"]["failed"] == 0
+    assert done["watched"]["ended"] >= 3
+
+
+def test_nothing_follows_when_a_canary_dies(cli: Cli, store: Store) -> None:
+    for number in range(20):
+        store.dead(f"x{number:02}", ago=100 - number)
+    with Fate(cli.url, good=2):
+        done = cli("dlq", "requeue", "--all", "--canary", "3", "-y", "--json", code=4)
+    assert (done.json["done"], done.json["watched"]) == (3, {"ended": 3, "failed": 1})
+    assert "1 of 3 that have ended have failed again" in done.err
+    assert len(_dead(cli)) == 18
+
+
+def test_canaries_that_do_not_end_hold_up_the_rest(cli: Cli, store: Store) -> None:
+    for number in range(5):
+        store.dead(f"x{number}")
+    args = ("--all", "--canary", "2", "--canary-wait", "100ms", "-y")
+    done = cli("dlq", "requeue", *args, code=4)
+    assert "2 of 2 canaries have not ended after 100ms" in done.err
+    assert "2 tasks done, 3 of 5 left as they were" in done.out
+
+
+def test_requeue_stops_when_too_many_fail_again(cli: Cli, store: Store) -> None:
+    for number in range(200):
+        store.dead(f"x{number:03}", ago=1000 - number)
+    args = ("--all", "--rate", "50/s", "--abort-if-failed", "20%", "-y", "--json")
+    with Fate(cli.url, good=0):
+        done = cli("dlq", "requeue", *args, code=4).json
+    assert 10 <= done["done"] < 200
+    assert "have failed again" in done["stopped"]
+    cli("dlq", "requeue", "--all", "--abort-if-failed", "20", code=2)
+
+
+def test_requeue_to_another_queue_takes_the_task_along(cli: Cli, store: Store) -> None:
+    store.dead("x1", payload=b'{"n":  1}')
+    store.task(task_id="x2", queue="slow")
+    store.dead("x2")
+    store.dead("x3", queue="slow")
+    args = ("--all", "--to", "slow", "-y", "--json")
+    done = cli("dlq", "requeue", *args, code=4).json
+    assert (done["matched"], done["done"]) == (3, 2), "the id of x2 is in use there"
+    view = Inspector(store.link).tasks.get("slow", "x1")
+    assert (view.state, view.retried, view.payload) == ("pending", 0, b'{"n":  1}')
+    assert (store.state("x1"), store.state("x2")) == (None, "archived")
+    assert store.state("x3", "slow") == "pending"
+
+
+def _editor(folder: Path, script: str) -> dict[str, str]:
+    program = folder / "editor"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    return {"VISUAL": "", "EDITOR": str(program)}
+
+
+def test_the_payload_can_be_edited_on_the_way(cli: Cli, store: Store, tmp_path: Path) -> None:
+    store.dead("x1", payload=b'{"n": 1}')
+    store.dead("x2", payload=b'{"n":  1}')
+    cli("dlq", "requeue", "x1", "--edit", env=_editor(tmp_path, "sed -i 's/1/2/' $1"))
+    view = Inspector(store.link).tasks.get("default", "x1")
+    assert (view.state, view.payload) == ("pending", b'{"n":2}')
+    cli("dlq", "requeue", "x2", "--edit", env=_editor(tmp_path, "true"))
+    assert Inspector(store.link).tasks.get("default", "x2").payload == b'{"n":  1}'
+
+
+def test_an_edited_payload_must_be_json(cli: Cli, store: Store, tmp_path: Path) -> None:
+    store.dead("x1")
+    wrong = _editor(tmp_path, "echo '{' > $1")
+    assert (
+        "is not JSON" in cli("dlq", "requeue", "x1", "--edit", stdin="n\n", code=2, env=wrong).err
+    )
+    assert store.state("x1") == "archived"
+    store.dead("x2", payload=b"\xff")
+    assert "cannot be edited" in cli("dlq", "requeue", "x2", "--edit", code=2, env=wrong).err
+    cli("dlq", "requeue", "--all", "--edit", code=2)
+
+
+def test_ctrl_c_stops_between_two_steps_and_says_how_far(cli: Cli, store: Store) -> None:
+    for number in range(100):
+        store.dead(f"x{number:02}", ago=200 - number)
+    command = ("dlq", "requeue", "--all", "--rate", "20/s", "-y", "--json")
+    program = (sys.executable, "-m", "qd", "--redis", cli.url, *command)
+    with running(*program) as proc:
+        eventually(lambda: store.raw.llen(keys.pending("default")) > 5, 20)
+        proc.signal(signal.SIGINT)
+        assert proc.wait(10) == 130
+    done = json.loads(proc.out.text())
+    assert done["stopped"] == "interrupted"
+    assert done["done"] == store.raw.llen(keys.pending("default"))
+    assert len(_dead(cli, "--limit", "0")) == 100 - done["done"]
+    assert "goes on with the rest" in proc.err.text()
 
 
 def test_nothing_to_requeue_is_no_failure(cli: Cli) -> None:

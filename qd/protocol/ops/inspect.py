@@ -251,6 +251,11 @@ def count(source: Container) -> Op[int]:
     return command("LLEN" if source.is_list else "ZCARD", [source.key], [], int)
 
 
+def read_message(queue: str, task_id: str) -> Op[bytes | None]:
+    """The message of a task; None if it is gone."""
+    return command("HGET", [keys.task(queue, task_id)], ["msg"], lambda reply: reply)
+
+
 def place(queue: str, task_id: str) -> Op[int | None]:
     """How many pending tasks are taken before this one; None if it is not among the first 500,000."""
     return script(
