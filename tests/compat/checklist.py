@@ -1,7 +1,7 @@
 """
 What must be true between qd and asynq, row by row, and the tests that prove it.
 
-asynqmon reads Redis through asynq's Inspector, so what the Inspector says is what it shows.
+asynqmon, asynq's web interface, reads with an older asynq: its tests stand beside those of the rest.
 """
 
 from __future__ import annotations
@@ -88,6 +88,7 @@ ROWS: dict[int, Row] = {
         (
             "tools::a_worker_of_qd_is_a_server_for_asynq",
             "tools::a_server_of_go_is_a_worker_for_qd",
+            "asynqmon::asynqmon_shows_qds_workers",
         ),
     ),
     15: Row(
@@ -122,8 +123,11 @@ ROWS: dict[int, Row] = {
         ),
     ),
     22: Row(
-        "asynq's command line runs, archives and deletes qd's tasks",
-        ("operators::the_asynq_command_acts_on_qds_task_of_every_state",),
+        "asynq's command line and asynqmon run, archive and delete qd's tasks",
+        (
+            "operators::the_asynq_command_acts_on_qds_task_of_every_state",
+            "asynqmon::what_is_pressed_in_asynqmon_holds_for_qd",
+        ),
     ),
     23: Row(
         "qd's inspector does so with Go's tasks",
@@ -157,6 +161,7 @@ ROWS: dict[int, Row] = {
             "tools::periodic_tasks_of_qd_are_entries_for_asynq",
             "tools::options_that_asynq_cannot_read_are_written_as_go_writes_them",
             "messages::options_of_a_periodic_task_have_the_golden_texts",
+            "asynqmon::asynqmon_shows_qds_periodic_tasks_and_their_ticks",
         ),
     ),
     29: Row(
@@ -209,6 +214,7 @@ ROWS: dict[int, Row] = {
             "tools::the_figures_of_asynqs_stats_are_those_of_qds",
             "tools::a_scrape_of_asynqs_metrics_agrees_with_qd",
             "tools::asynqs_dashboard_draws_qds_queues",
+            "asynqmon::asynqmon_shows_qds_queue_and_a_task_of_every_state",
         ),
     ),
     37: Row(

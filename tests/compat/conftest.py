@@ -19,15 +19,20 @@ from tests.compat.asynq_build import GoUnavailableError, build, program
 from tests.compat.peer import Peer
 from tests.support.servers import RedisServer
 
+_PROGRAMS = {"asynq": ("asynqctl", "asynq"), "asynqmon": ("asynqmonctl",)}
+
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Build before the first test, whose time limit a cold compilation would exceed."""
-    wanted = any("asynq" in getattr(item, "fixturenames", ()) for item in session.items)
-    if wanted and not session.config.option.collectonly:
-        # The tests themselves say why they are skipped.
-        with contextlib.suppress(GoUnavailableError):
-            build("asynqctl")
-            build("asynq")
+    fixtures = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    if session.config.option.collectonly:
+        return
+    # The tests themselves say why they are skipped.
+    with contextlib.suppress(GoUnavailableError):
+        for fixture, programs in _PROGRAMS.items():
+            if fixture in fixtures:
+                for name in programs:
+                    build(name)
 
 
 @pytest.fixture
