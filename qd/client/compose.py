@@ -23,7 +23,7 @@ from qd.protocol.state import TaskState
 _MAX_TERMS = 1024
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Composed:
     """A task ready to be sent. `state` is where it will be; `own_id` tells that qd made its id."""
 

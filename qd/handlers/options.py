@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any, TypedDict
 
 from qd.durations import seconds
@@ -75,6 +76,9 @@ class TaskOptions:
             return self
         if self is NO_OPTIONS:
             return base
+        if base.headers is None and base.process_in is None and base.process_at is None:
+            pairs = zip(_values(self), _values(base), strict=True)
+            return TaskOptions(*[other if own is None else own for own, other in pairs])
         given = {name: value for name in NAMES if (value := getattr(self, name)) is not None}
         if self.headers and base.headers:
             given["headers"] = {**base.headers, **self.headers}
@@ -88,6 +92,7 @@ _LONGEST = 292 * 365 * 24 * 3600
 """Seconds of the longest duration that Go has."""
 
 NAMES = tuple(field.name for field in fields(TaskOptions))
+_values = attrgetter(*NAMES)
 NO_OPTIONS = TaskOptions()
 
 

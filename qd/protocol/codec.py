@@ -29,6 +29,10 @@ _TAILS_MAX = 4096
 _TAIL_BYTES_MAX = 256
 _tails: dict[bytes, Terms] = {}
 
+# The same on the way in: what stands before the payload, by task type.
+_HEADS_MAX = 1024
+_heads: dict[str, bytes] = {}
+
 
 # --- writing ------------------------------------------------------------------------------------
 
@@ -67,11 +71,16 @@ def _encode_terms(terms: Terms) -> bytes:
 
 def encode_task(message: TaskMessage) -> bytes:
     """Return the bytes of *message*, equal to what Go's encoder writes."""
-    payload = message.payload
+    head = _heads.get(message.type)
+    if head is None:
+        head = protobuf.text_field(1, message.type)
+        if len(_heads) >= _HEADS_MAX:
+            _heads.clear()
+        _heads[message.type] = head
     return b"".join(
         (
-            protobuf.text_field(1, message.type),
-            protobuf.always_field(2, payload) if payload else b"",
+            head,
+            protobuf.bytes_field(2, message.payload),
             protobuf.text_field(3, message.id),
             message.terms.wire or _encode_terms(message.terms),
         )

@@ -19,11 +19,15 @@ Value = int | bytes | None
 """Of a field: a varint, a length-delimited one, or one of a fixed size, which asynq does not use."""
 
 
+_SHORT = tuple(bytes((value,)) for value in range(0x80))
+"""Varints of one byte."""
+
+
 def varint(value: int) -> bytes:
     if value < 0:
         value += _UINT64
     if value < 0x80:
-        return bytes((value,))
+        return _SHORT[value]
     out = bytearray()
     while value >= 0x80:
         out.append(value & 0x7F | 0x80)
@@ -37,7 +41,11 @@ def number_field(field: int, value: int) -> bytes:
 
 
 def always_field(field: int, value: bytes) -> bytes:
-    return varint(field << 3 | 2) + varint(len(value)) + value
+    size = len(value)
+    # Spelled out for what nearly every field is: one call instead of three for each task.
+    if size < 0x80 and field < 16:
+        return _SHORT[field << 3 | 2] + _SHORT[size] + value
+    return varint(field << 3 | 2) + varint(size) + value
 
 
 def bytes_field(field: int, value: bytes) -> bytes:
