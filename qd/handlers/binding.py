@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
+from msgspec.structs import asdict
 
 from qd import jsoncodec
 from qd.errors import PayloadError, UsageError
@@ -176,7 +177,6 @@ def _bind_fields(
             fields.append((one.name, hint))
         else:
             fields.append((one.name, hint, _default(one.default)))
-    names = tuple(one.name for one in named)
     extra = len(named) != len(own)
     decode = _decoder(
         # Named as the task, so that the library's message names it. Fields it does not know are
@@ -186,14 +186,12 @@ def _bind_fields(
     )
 
     def arguments(ctx: Context, task: Task) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        given = {other: make(ctx, task) for other, make in injected.items()}
-        if names or extra:
-            struct = decode(task.payload)
-            for field in names:
-                given[field] = getattr(struct, field)
-            if extra:
-                everything = jsoncodec.loads(task.payload or b"{}")
-                given |= {key: value for key, value in everything.items() if key not in given}
+        given: dict[str, Any] = asdict(decode(task.payload)) if own else {}
+        for other, make in injected.items():
+            given[other] = make(ctx, task)
+        if extra:
+            everything = jsoncodec.loads(task.payload or b"{}")
+            given |= {key: value for key, value in everything.items() if key not in given}
         return (), given
 
     def pack(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

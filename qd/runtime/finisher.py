@@ -11,7 +11,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,7 +21,7 @@ from qd.policy.outcome import Action, Outcome
 from qd.protocol import codec, constants
 from qd.protocol.op import Op
 from qd.protocol.ops import endings
-from qd.protocol.ops.endings import Ending, Fate
+from qd.protocol.ops.endings import Ending, Fate, Held
 from qd.runtime.held import HeldTasks
 from qd.runtime.run import Run
 
@@ -116,7 +115,9 @@ class Finisher:
     def _op(self, queue: str, action: Action, ended: list[Ended]) -> Op[list[Fate]]:
         now = time.time()
         for run, ending in ended:
-            ending.held = replace(run.held)
+            held = run.held
+            # A copy: the heartbeat may change it while the answer is on its way.
+            ending.held = Held(held.id, held.low, held.high)
         day = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
         return _OPERATIONS[action](
             queue, self._owner, [ending for _, ending in ended], day=day, now=int(now)

@@ -57,8 +57,12 @@ class Ending:
     result: bytes | None = None
 
 
+# Looked up, because the enumeration's own way takes three times as long.
+_FATES = {fate.value: fate for fate in Fate}
+
+
 def _fates(reply: Any) -> list[Fate]:
-    return [Fate(one) for one in reply]
+    return [_FATES[one] for one in reply]
 
 
 def _stats(queue: str, day: str) -> list[str]:

@@ -42,7 +42,7 @@ class Refused:
     holder: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Taken:
     """
     A task taken from a queue: id, message bytes as stored, deaths of workers it has seen.
@@ -116,9 +116,10 @@ def dead_letter(queue: str, task_id: str, message: bytes, *, now: int) -> Op[boo
 def _taken(reply: Any) -> list[Taken] | None:
     if reply == -1:
         return None
+    fields = iter(reply)
     return [
-        Taken(text(reply[i]), reply[i + 1], int(reply[i + 2] or 0), int(reply[i + 3] or 0))
-        for i in range(0, len(reply), 4)
+        Taken(text(task_id), message, int(deaths or 0), int(since or 0))
+        for task_id, message, deaths, since in zip(fields, fields, fields, fields, strict=True)
     ]
 
 
