@@ -3,11 +3,10 @@ Schedules agree with others who work in another way: a clock that is watched min
 croniter.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice, takewhile
-from zoneinfo import ZoneInfo
 
 import pytest
 from croniter import CroniterBadDateError, croniter
@@ -16,58 +15,7 @@ from hypothesis import strategies as st
 
 from qd.policy.cron import parse
 from qd.policy.cron_spec import parse_fields
-
-MINUTE = timedelta(minutes=1)
-
-Due = Callable[[datetime], bool]
-
-# Each spec twice: as text, and as what it means.
-SPECS: dict[str, Due] = {
-    "30 2 * * *": lambda t: (t.hour, t.minute) == (2, 30),
-    "15,45 0-3 * * *": lambda t: t.minute in (15, 45) and t.hour <= 3,
-    "0 0 * * *": lambda t: (t.hour, t.minute) == (0, 0),
-    "45 23 * * 6": lambda t: (t.hour, t.minute, t.isoweekday()) == (23, 45, 6),
-    "59 1 13 * 0": lambda t: (t.hour, t.minute) == (1, 59) and (t.day == 13 or t.isoweekday() == 7),
-    "10 2 */2 3,10 *": lambda t: (
-        (t.hour, t.minute) == (2, 10) and t.month in (3, 10) and t.day % 2 == 1
-    ),
-    "*/20 1-2 * * *": lambda t: t.minute % 20 == 0 and t.hour in (1, 2),
-    "7 */3 * * ?": lambda t: t.minute == 7 and t.hour % 3 == 0,
-    "* 2 1-7 * *": lambda t: t.hour == 2 and t.day <= 7,
-}
-WILDCARDS = {spec for spec in SPECS if spec.split()[0][0] == "*" or spec.split()[1][0] == "*"}
-
-
-def watch(zone: str, start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """Yield each minute in (start, end], in UTC and as the clock in the zone shows it."""
-    tz = ZoneInfo(zone)
-    moment = start
-    while moment < end:
-        moment += MINUTE
-        yield moment, moment.astimezone(tz).replace(tzinfo=None)
-
-
-def by_the_clock(due: Due, minutes: list[tuple[datetime, datetime]]) -> list[datetime]:
-    return [moment for moment, shown in minutes if due(shown)]
-
-
-def by_debian_cron(due: Due, minutes: list[tuple[datetime, datetime]]) -> list[datetime]:
-    """
-    Run fixed-time jobs as its daemon does: with a virtual clock that visits every minute once.
-
-    When the clock jumps ahead, the virtual one runs after it; when the clock goes back, the
-    virtual one waits. (Its daemon does so for changes of up to three hours.)
-    """
-    times = []
-    virtual = minutes[0][1] - MINUTE
-    for moment, shown in minutes:
-        run = False
-        while virtual < shown:
-            virtual += MINUTE
-            run = run or due(virtual)
-        if run:
-            times.append(moment)
-    return times
+from tests.support.clock_oracle import SPECS, WILDCARDS, by_debian_cron, by_the_clock, watch
 
 
 @pytest.mark.parametrize(
