@@ -11,7 +11,7 @@ APT = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	else echo "make: $(1) is missing: $(2)" >&2; $(3); fi
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test compat quick lint format bench chaos golden redis clean
+.PHONY: help demo test compat quick lint format bench chaos clock golden redis clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -44,6 +44,9 @@ bench: $(VENV)/.dev ## the benchmarks, peers beside qd: a quarter of an hour
 
 chaos: $(VENV)/.dev ## kill, freeze and starve a real fleet; SCENES="storm poison", PROFILE=short
 	$(RUN)/python -m tests.chaos $(SCENES) --profile $(or $(PROFILE),full)
+
+clock: $(VENV)/.dev ## cron times against a watched clock, a million delayed tasks; SCENES="dst flood"
+	$(RUN)/python -m tests.bench.clock $(SCENES)
 
 golden: $(VENV)/.dev ## write the golden help texts anew; look at the difference before you commit
 	$(RUN)/pytest -q tests/cli/test_help.py --update-golden
