@@ -222,6 +222,12 @@ class HandlerNotFound(QdError):
         )
 
 
+class TaskFailed(QdError):
+    """The result of a task was asked for, and the task is dead; the message has its last error."""
+
+    hint = "See it with `qd dlq show ID`; `qd dlq requeue ID` brings it back."
+
+
 class TaskTimeout(QdError):
     """
     The task's time limit was reached; raised inside synchronous handlers.

@@ -8,6 +8,7 @@ from qd.app.connection import Connection
 from qd.broker.connect import open_async_link, open_link
 from qd.client.client import AroundEnqueue, Client, defaults_from
 from qd.client.compose import Composer
+from qd.client.waiting import Waiting
 from qd.config.model import Settings
 from qd.handlers.options import NO_OPTIONS, TaskOptions
 
@@ -33,6 +34,7 @@ def make_client(
         make_composer(settings),
         link=lambda: open_link(connection.endpoint),
         async_link=lambda: open_async_link(connection.endpoint),
+        waiting=Waiting(lambda: connection.endpoint),
         options_of=options_of,
         around=around,
     )

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import time
+import asyncio
 from typing import TYPE_CHECKING
 
 import click
 
 from qd.cli.render import plural
 from qd.cli.session import Session
-from qd.durations import format_duration
-from qd.errors import ExitCode, TaskNotFound, TimedOut
+from qd.client.waiting import wait_for_end
+from qd.errors import ExitCode, TaskNotFound
 
 if TYPE_CHECKING:
     from qd.inspector.views import TaskView
-
-# Redis tells nobody that a task has ended. Short looks first, for tasks that take no time.
-_FIRST_LOOK = 0.02
-_LAST_LOOK = 0.5
 
 
 def wait_for(session: Session, queue: str, task_id: str, timeout: float) -> None:
@@ -29,7 +25,9 @@ def wait_for(session: Session, queue: str, task_id: str, timeout: float) -> None
     Raises:
         TimedOut: It has not ended within `timeout` seconds; it goes on all the same.
     """
-    view = _ended(session, queue, task_id, timeout)
+    endpoint = session.connection.endpoint
+    asyncio.run(wait_for_end(endpoint, queue, task_id, timeout=timeout))
+    view = _kept(session, queue, task_id)
     if view is None:
         session.out.result(
             "qd.task.wait/1",
@@ -53,21 +51,8 @@ def wait_for(session: Session, queue: str, task_id: str, timeout: float) -> None
         click.get_current_context().exit(ExitCode.FAILED)
 
 
-def _ended(session: Session, queue: str, task_id: str, timeout: float) -> TaskView | None:
-    until = time.monotonic() + timeout
-    pause = _FIRST_LOOK
-    while True:
-        try:
-            view = session.inspector.tasks.get(queue, task_id)
-        except TaskNotFound:
-            return None
-        if view.state in ("completed", "archived"):
-            return view
-        left = until - time.monotonic()
-        if left <= 0:
-            raise TimedOut(
-                f"Task {task_id} is still {view.state} after {format_duration(timeout)}.",
-                hint=f"It goes on. Look at it with `qd task show {task_id}`, or wait longer.",
-            )
-        time.sleep(min(pause, left))
-        pause = min(pause * 1.5, _LAST_LOOK)
+def _kept(session: Session, queue: str, task_id: str) -> TaskView | None:
+    try:
+        return session.inspector.tasks.get(queue, task_id)
+    except TaskNotFound:
+        return None

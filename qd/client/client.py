@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Unpack
+from functools import partial
+from typing import TYPE_CHECKING, Any, Unpack
 
 from qd import jsoncodec
 from qd.broker.async_link import AsyncLink
@@ -32,6 +33,9 @@ from qd.protocol.op import Op
 from qd.protocol.ops import tasks
 from qd.protocol.ops.tasks import Refused
 from qd.protocol.state import TaskState
+
+if TYPE_CHECKING:
+    from qd.client.waiting import Waiting
 
 DEAD_LETTER_TYPE = "dead_letter"
 DEAD_LETTER_QUEUE = "dead_letter"
@@ -71,12 +75,14 @@ class Client:
         async_link: Callable[[], AsyncLink],
         options_of: Callable[[str], TaskOptions] = lambda _: NO_OPTIONS,
         around: AroundEnqueue | None = None,
+        waiting: Waiting | None = None,
     ) -> None:
         self._composer = composer
         self._open_link = link
         self._open_async_link = async_link
         self._options_of = options_of
         self._around = around
+        self._results = partial(results, waiting=waiting)
         self._link: Link | None = None
         self._batchers: dict[asyncio.AbstractEventLoop, Batcher] = {}
 
@@ -202,7 +208,9 @@ class Client:
         if batcher is None:
             for ended in [one for one in list(self._batchers) if one.is_closed()]:
                 self._batchers.pop(ended, None)
-            batcher = self._batchers[loop] = Batcher(loop, self._open_async_link(), steps, results)
+            batcher = self._batchers[loop] = Batcher(
+                loop, self._open_async_link(), steps, self._results
+            )
         return batcher
 
     def _send(self, composed: Sequence[Composed]) -> list[TaskInfo | QdError]:
@@ -211,7 +219,7 @@ class Client:
         for start in range(0, len(composed), _BATCH):
             part = composed[start : start + _BATCH]
             ops, order = steps(part, now_ns=time.time_ns())
-            out += results(part, order, link.execute_many(ops)[1:])
+            out += self._results(part, order, link.execute_many(ops)[1:])
         return out
 
 
@@ -247,6 +255,7 @@ def results(
     composed: Sequence[Composed],
     order: list[list[int]],
     answers: Sequence[list[Refused | None] | QdError],
+    waiting: Waiting | None = None,
 ) -> list[TaskInfo | QdError]:
     """
     Return what became of each task, in the order of *composed*.
@@ -259,18 +268,18 @@ def results(
             out |= dict.fromkeys(members, answer)
             continue
         for index, refused in zip(members, answer, strict=True):
-            out[index] = _result(composed[index], refused)
+            out[index] = _result(composed[index], refused, waiting)
     return [out[index] for index in range(len(composed))]
 
 
-def _result(one: Composed, refused: Refused | None) -> TaskInfo | QdError:
+def _result(one: Composed, refused: Refused | None, waiting: Waiting | None) -> TaskInfo | QdError:
     # An id that qd made is in use only because this very task got through before, on a connection
     # that broke before the answer came.
     if refused is None or (refused.state and one.own_id):
         counting = tally.current()
         if counting is not None:
             counting.add(tally.ENQUEUED, one.queue, counting.type_label(one.type))
-        return TaskInfo(one.new.id, one.type, one.queue, one.state, one.next_at)
+        return TaskInfo(one.new.id, one.type, one.queue, one.state, one.next_at, waiting)
     if refused.state:
         return TaskIdConflict(
             f"task id {one.new.id!r} is in use in queue {one.queue} (state {refused.state})",

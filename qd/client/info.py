@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
+from qd.errors import UsageError
 from qd.protocol.state import TaskState
+
+if TYPE_CHECKING:
+    from qd.client.waiting import TaskEnd, Waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +22,41 @@ class TaskInfo:
     queue: str
     state: TaskState
     next_at: float | None
+    waiting: Waiting | None = field(default=None, compare=False, repr=False)
+    """How to wait for its end; None for one that was only composed."""
 
     @property
     def next_process_at(self) -> datetime | None:
         return None if self.next_at is None else datetime.fromtimestamp(self.next_at, UTC)
+
+    def wait(self, timeout: float) -> TaskEnd:
+        """
+        Wait for the end of the task, at most *timeout* seconds. Redis tells of it; nobody polls.
+
+        Raises:
+            TimedOut: It has not ended; it goes on all the same.
+            BrokerError: Redis went away.
+            UsageError: Called on an event loop; use `await_end` there.
+        """
+        return self._sent().wait(self.queue, self.id, timeout)
+
+    async def await_end(self, timeout: float) -> TaskEnd:  # noqa: ASYNC109 - as in `wait`
+        """`wait` for coroutines."""
+        return await self._sent().await_end(self.queue, self.id, timeout)
+
+    def result(self, timeout: float) -> Any:
+        """
+        Wait for the end of the task and return what its handler returned, if it had a retention.
+
+        Raises what `wait` raises, and TaskFailed if the task is dead.
+        """
+        return self.wait(timeout).value()
+
+    async def aresult(self, timeout: float) -> Any:  # noqa: ASYNC109 - as in `wait`
+        """`result` for coroutines."""
+        return (await self.await_end(timeout)).value()
+
+    def _sent(self) -> Waiting:
+        if self.waiting is None:
+            raise UsageError(f"task {self.id} was not sent, so that it never ends")
+        return self.waiting
