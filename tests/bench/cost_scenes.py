@@ -61,7 +61,8 @@ def check(request: pytest.FixtureRequest) -> Check:
             if value > _ALLOWED * (allowed := kept.get(part, {}).get(scene, {}).get(name, value))
         ]
         assert not dearer, (
-            "\n".join(dearer) + "\nIf it is worth it: pytest tests/bench/cost_scenes.py --update-costs"
+            "\n".join(dearer)
+            + "\nIf it is worth it: pytest tests/bench/cost_scenes.py --update-costs"
         )
 
     return check
