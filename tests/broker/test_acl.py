@@ -14,7 +14,7 @@ from qd.errors import BrokerRefused
 from qd.protocol import keys
 from qd.protocol.message import ServerInfo
 from qd.protocol.op import command
-from qd.protocol.ops import endings, locks, presence, tasks, upkeep
+from qd.protocol.ops import cron, endings, locks, presence, tasks, upkeep
 from qd.protocol.ops.endings import Ending
 from qd.protocol.state import TaskState
 from tests.support.builders import DAY, NOW, NOW_NS, OWNER, UNTIL, Queue, held, message, new
@@ -85,6 +85,12 @@ def test_the_whole_life_of_tasks_needs_no_more(queue: Queue, link: Link) -> None
     link.execute_many(presence.write_server(info, [], now=NOW))
     link.execute_many(presence.clear_server("h", 1, "id"))
     link.execute(presence.publish_cancel("t1"))
+    link.execute(cron.store("", "nightly", b"{}"))
+    assert link.execute(cron.stored("")) == {"nightly": b"{}"}
+    assert link.execute(cron.unstore("", "nightly"))
+    link.execute(cron.begin("mail", "nightly", now=NOW))
+    link.execute_many(presence.write_entries("s1", [], [b"{}"], now=NOW, ttl=20))
+    link.execute_many(presence.clear_entries("s1"))
 
 
 async def test_waking_up_needs_no_more(endpoint: Endpoint) -> None:

@@ -22,11 +22,11 @@ SCHEDULE = {
     f"every-second-{n:02}": {"spec": "@every 1s", "type": "work", "payload": {"seconds": 0}}
     for n in range(ENTRIES)
 }
-_QUIET = {"short": 10, "full": 30}
+_QUIET = {"short": 5, "full": 30}
 """Seconds without a kill, first."""
 
 _KILLS = {"short": 12, "full": 100}
-_PAUSE = 3.0
+_PAUSE = {"short": 1.5, "full": 3.0}
 """Seconds from one kill to the next."""
 
 _TICK = re.compile(r"^(\S+) .*cron\[\d+\].* enqueued ", re.MULTILINE)
@@ -34,7 +34,7 @@ _TAIL = 20_000
 
 
 def run(stage: Stage) -> list[Measure]:
-    quiet, kills = _QUIET[stage.profile.name], _KILLS[stage.profile.name]
+    quiet, kills, pause = (one[stage.profile.name] for one in (_QUIET, _KILLS, _PAUSE))
     fleet = stage.fleet(schedule=SCHEDULE)
     for name in ("a", "b", "c"):
         fleet.add(name, processes=1)
@@ -43,7 +43,7 @@ def run(stage: Stage) -> list[Measure]:
     killing = time.time()
     for number in range(kills):
         # Half of them within 20 ms of a tick, the others anywhere.
-        moment = killing + _PAUSE * (number + 1)
+        moment = killing + pause * (number + 1)
         if stage.random.random() < 0.5:
             moment = round(moment) + stage.random.uniform(-0.02, 0.02)
         time.sleep(max(0.0, moment - time.time()))

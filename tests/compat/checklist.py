@@ -159,6 +159,7 @@ ROWS: dict[int, Row] = {
         "periodic tasks of qd are listed with their options",
         (
             "tools::periodic_tasks_of_qd_are_entries_for_asynq",
+            "tools::what_is_added_at_run_time_is_an_entry_for_asynq_at_once",
             "tools::options_that_asynq_cannot_read_are_written_as_go_writes_them",
             "messages::options_of_a_periodic_task_have_the_golden_texts",
             "asynqmon::asynqmon_shows_qds_periodic_tasks_and_their_ticks",

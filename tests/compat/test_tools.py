@@ -277,6 +277,19 @@ def test_periodic_tasks_of_qd_are_entries_for_asynq(asynq: Asynq, steps: Steps, 
     assert "No scheduler entries" in asynq.cli("cron", "ls")
 
 
+def test_what_is_added_at_run_time_is_an_entry_for_asynq_at_once(
+    asynq: Asynq, steps: Steps, peer: Peer
+) -> None:
+    with peer.working({"low": 1}, declare=declare_schedules) as app:
+        eventually(lambda: len(steps.inspect("scheduler-entries")) == 3, PATIENCE)
+        app.schedules.add("added", "15 6 * * *", "report", {"b": 2}, queue="low")
+        eventually(lambda: len(steps.inspect("scheduler-entries")) == 4, PATIENCE)
+        table = {row[1]: row for row in rows(asynq.cli("cron", "ls"))}
+        assert table["15 6 * * *"][3] == '{"b":2}'
+        app.schedules.remove("added")
+        eventually(lambda: len(steps.inspect("scheduler-entries")) == 3, PATIENCE)
+
+
 def test_options_that_asynq_cannot_read_are_written_as_go_writes_them(
     peer: Peer, raw: redis.Redis
 ) -> None:
