@@ -11,7 +11,8 @@ they change in Redis, they change in one script that looks again first.
 - `orphans`: hands back at once what a worker process held that died here
 - `janitor`: deletes what was kept long enough
 - `aggregator`: the tasks of a ripe group -> one task
-- `cron`, with `entries` and `publisher`: periodic tasks
+- `cron`, with `entries`, `stored` and `publisher`: periodic tasks
+- `tracking`: a connection on which Redis tells of changes
 - `each_queue`: the same work for every queue, so that one in trouble holds up nobody
 - `counters`: what has been done so far
 
