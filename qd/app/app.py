@@ -180,7 +180,8 @@ class App:
         `@app.task` gave back.
 
         Args:
-            missed: What becomes of ticks during which no scheduler ran: `skip`, `once` or `all`.
+            missed: What becomes of ticks during which no scheduler ran: `skip`, `once`, `all` (the
+                last 100 are made up for) or `all(20)`.
 
             overlap: `skip` lets a tick pass while the task of the last one has not ended.
 

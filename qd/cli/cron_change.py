@@ -14,7 +14,7 @@ from qd.cli.frame import Command
 from qd.cli.outcome import act_on_each
 from qd.cli.render import Column, iso, plural, relative
 from qd.cli.session import Session, with_session
-from qd.cli.types import ASSIGNMENT, DURATION, MOMENT
+from qd.cli.types import ASSIGNMENT, DURATION, MISSED, MOMENT
 from qd.errors import ExitCode, NotFound, QdError, WrongState
 
 if TYPE_CHECKING:
@@ -196,8 +196,8 @@ def _show_plan(
 @click.argument("task_type", metavar="TYPE")
 @click.argument("payload", nargs=-1, metavar="[JSON | @FILE | - | K=V...]")
 @click.option("--timezone", metavar="ZONE", help="Of the fields; else the scheduler's.")
-@click.option("--missed", type=click.Choice(("skip", "once", "all")), default="skip",
-              help="Ticks that passed while no scheduler ran.")  # fmt: skip
+@click.option("--missed", type=MISSED, default="skip",
+              help="Ticks that passed while no scheduler ran: skip, once, all, or all(20).")  # fmt: skip
 @click.option("--overlap", type=click.Choice(("allow", "skip")), default="allow",
               help="While the last task has not ended.")  # fmt: skip
 @click.option("--jitter", type=DURATION, default=0.0, help="Random delay of each task, up to this.")

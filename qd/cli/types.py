@@ -146,6 +146,21 @@ class Assignment(click.ParamType[tuple[str, str]]):
         return key, text
 
 
+class Missed(click.ParamType[str]):
+    """A policy for missed ticks, such as `once` or `all(20)`."""
+
+    name = "policy"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from qd.config.missed import most_missed
+
+        try:
+            most_missed(value)
+        except ValueError as error:
+            return self.fail(str(error), param, ctx)
+        return value
+
+
 def parse_moment(text: str) -> datetime:
     """Return an RFC 3339 text as a datetime in UTC; ValueError says what is wrong with it."""
     try:
@@ -167,3 +182,4 @@ PAST = Past()
 PERCENT = Percent()
 WHERE = Where()
 ASSIGNMENT = Assignment()
+MISSED = Missed()

@@ -16,11 +16,11 @@ from typing import Any
 
 from qd import jsoncodec
 from qd.client.compose import Composed, Composer
+from qd.config.missed import most_missed
 from qd.errors import CronError, DecodeError, QdError, UsageError
 from qd.handlers.options import NAMES, NO_OPTIONS, TaskOptions
 from qd.policy.cron import Schedule, parse
 
-MISSED = ("skip", "once", "all")
 OVERLAP = ("allow", "skip")
 DST = ("debian", "asynq")
 
@@ -57,7 +57,6 @@ class Declared:
 
     def __post_init__(self) -> None:
         for what, value, known in (
-            ("missed", self.missed, MISSED),
             ("overlap", self.overlap, OVERLAP),
             ("dst", self.dst, DST),
         ):
@@ -66,6 +65,10 @@ class Declared:
                     f"schedule {self.name}: {what}={value!r} is not known",
                     hint=f"Write {' or '.join(known)}.",
                 )
+        try:
+            most_missed(self.missed)
+        except ValueError as error:
+            raise UsageError(f"schedule {self.name}: missed: {error}") from error
         if self.jitter < 0:
             raise UsageError(f"schedule {self.name}: jitter={self.jitter:g} is negative")
         for what, moment in (("start", self.start), ("end", self.end)):

@@ -24,6 +24,7 @@ from qd.config.kinds import (
     MapOf,
     choice,
 )
+from qd.config.missed import MISSED
 from qd.config.setting import optional, optional_section, required, setting
 
 
@@ -99,7 +100,9 @@ class ScheduleEntry:
         None, "time zone of the fields", TIME_ZONE, also=("tz",), example="UTC"
     )
     missed: str = setting(
-        "skip", "ticks that passed while no scheduler ran", choice("skip", "once", "all")
+        "skip",
+        "ticks that passed while no scheduler ran: skip | once | all (the last 100) | all(20)",
+        MISSED,
     )
     overlap: str = setting("allow", "while the last task still runs", choice("allow", "skip"))
     jitter: float = setting(

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 from qd.client.compose import Composed, Composer
 from qd.client.declared import Declared, complete, compose_tick
+from qd.config.missed import most_missed
 from qd.handlers.options import TaskOptions
 from qd.protocol.gotext import option_strings
 from qd.protocol.message import SchedulerEntry
@@ -22,9 +23,6 @@ LATE = 10.0
 Seconds up to which a tick is late and not missed: a scheduler process that died is back by then, and
 the tick it owed is enqueued whatever the policy for missed ones.
 """
-
-MOST_MISSED = 100
-"""Missed ticks that are made up for at most; the latest ones count."""
 
 _NS = 1_000_000_000
 
@@ -58,6 +56,7 @@ class Entry:
         self.since = declared.since
         self.last: int | None = None
         self.fired: int | None = None
+        self._most_missed = most_missed(declared.missed)
         self._schedule = declared.schedule(timezone)
         self._composer = composer
         self._options = declared.options.over(base)
@@ -84,7 +83,7 @@ class Entry:
 
     def due(self, now: float) -> list[int]:
         """
-        Return the ticks up to *now* to be enqueued, in order; at most 100.
+        Return the ticks up to *now* to be enqueued, in order.
 
         Those that are merely late are all among them, those that were missed as the policy says.
         """
@@ -92,12 +91,8 @@ class Entry:
             return []
         until = int(now)
         since = max(self.last, int(now - LATE))
-        late = self._latest(since, until, MOST_MISSED)
-        if self._declared.missed == "all":
-            return [*self._latest(self.last, since, MOST_MISSED - len(late)), *late]
-        if self._declared.missed == "once" and not late:
-            return self._latest(self.last, since, 1)
-        return late
+        late = self._latest(since, until, until - since)
+        return [*self._latest(self.last, since, self._most_missed - len(late)), *late]
 
     def skip_to(self, now: float) -> None:
         """Nothing up to *now* is to be enqueued any more."""

@@ -52,7 +52,7 @@ def test_the_queue_of_an_entry_cannot_change(app: App) -> None:
     [
         (CronError, "schedule x: .*61 is above the maximum", {"spec": "61 * * * *"}),
         (CronError, "unknown time zone", {"timezone": "Nowhere/City"}),
-        (UsageError, "missed='twice' is not known", {"missed": "twice"}),
+        (UsageError, "is not a policy for missed", {"missed": "twice"}),
         (UsageError, "unknown task option 'que'", {"que": "low"}),
         (UsageError, "cannot name a periodic task", {"name": " "}),
         (UsageError, "cannot name a periodic task", {"name": "a\nb"}),

@@ -7,12 +7,13 @@ from datetime import datetime
 from itertools import product
 
 from qd.client.compose import Composer
-from qd.client.declared import MISSED, Declared
+from qd.client.declared import Declared
 from qd.handlers.options import NO_OPTIONS
-from qd.maintenance.entries import LATE, MOST_MISSED, Entry
+from qd.maintenance.entries import LATE, Entry
 from tests.support.clock_oracle import expected, watch
 
 _COMPOSER = Composer(NO_OPTIONS, queue_prefix="", payload_limit=1000)
+MISSED = {"skip": 0, "once": 1, "all": 100, "all(3)": 3}
 _OUTAGES = (61, 3 * 3600 + 7, 20 * 3600)
 """Seconds."""
 
@@ -40,11 +41,9 @@ def differences(zone: str, start: datetime, end: datetime) -> Iterator[str]:
 def due(missed: str, passed: list[int], now: int) -> list[int]:
     """What is owed of the ticks that passed: those merely late always, the others by policy."""
     late = [tick for tick in passed if tick > int(now - LATE)]
-    if missed == "all":
-        return passed[-MOST_MISSED:]
-    if missed == "once" and not late:
-        return passed[-1:]
-    return late
+    before = [tick for tick in passed if tick not in late]
+    count = max(0, MISSED[missed] - len(late))
+    return before[len(before) - min(count, len(before)) :] + late
 
 
 def _entry(zone: str, spec: str, dst: str, missed: str, start: datetime) -> Entry:

@@ -69,7 +69,9 @@ def test_anything_else_is_refused_with_one_kind_of_error(data: bytes) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"missed": "twice"}, "schedule job: missed='twice' is not known"),
+        ({"missed": "twice"}, 'schedule job: missed: "twice" is not a policy'),
+        ({"missed": "all(0)"}, "write skip, once, all, or all"),
+        ({"missed": "all(1001)"}, "up to 1,000"),
         ({"overlap": "no"}, "overlap='no' is not known"),
         ({"dst": "vixie"}, "dst='vixie' is not known"),
         ({"jitter": -1.0}, "jitter=-1 is negative"),
