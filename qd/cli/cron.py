@@ -11,6 +11,7 @@ from qd.cli import cron_change
 from qd.cli.frame import Group
 from qd.cli.render import Cell, Column, iso
 from qd.cli.session import Session, with_session
+from qd.durations import format_duration
 from qd.errors import NotFound, QdError
 
 if TYPE_CHECKING:
@@ -86,13 +87,13 @@ def _late(one: PeriodicView) -> Cell:
 
 
 def _policy(one: PeriodicView) -> str:
-    """What differs from `skip` missed ticks and `allow` overlapping runs, and that."""
+    """Missed ticks and overlapping runs always, all else where it is not as usual."""
     declared = one.declared
     if declared is None:
         return ""
     words = [f"missed {declared.missed}", f"overlap {declared.overlap}"]
     if declared.jitter:
-        words.append(f"jitter {int(declared.jitter)}s")
+        words.append(f"jitter {format_duration(declared.jitter)}")
     if declared.timezone not in (None, "UTC"):
         words.append(f"{declared.timezone}")
     if declared.dst != "debian":

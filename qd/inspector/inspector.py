@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from qd.broker.link import Link
 from qd.inspector.groups import Groups
-from qd.inspector.periodic import Periodic
 from qd.inspector.queues import Queues
 from qd.inspector.schedulers import Schedulers
 from qd.inspector.servers import Servers
 from qd.inspector.stats import Stats
 from qd.inspector.tasks import Tasks
+
+if TYPE_CHECKING:
+    from qd.inspector.periodic import Periodic
 
 
 class Inspector:
@@ -34,5 +38,13 @@ class Inspector:
         self.queues = Queues(link, self.tasks, self.groups, clock)
         self.servers = Servers(link, clock)
         self.schedulers = Schedulers(link, clock)
-        self.periodic = Periodic(link, self.schedulers, clock)
         self.stats = Stats(link, self.queues)
+        self._link = link
+        self._clock = clock
+
+    @cached_property
+    def periodic(self) -> Periodic:
+        """Periodic tasks; made on first use, for all that composes tasks is imported with it."""
+        from qd.inspector.periodic import Periodic
+
+        return Periodic(self._link, self.schedulers, self._clock)

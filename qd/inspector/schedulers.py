@@ -6,7 +6,6 @@ from collections.abc import Callable
 from itertools import zip_longest
 
 from qd.broker.link import Link
-from qd.client.declared import from_json
 from qd.errors import DecodeError, UsageError
 from qd.inspector.values import moment_ns
 from qd.inspector.views import EntryView, EventView
@@ -62,6 +61,9 @@ class Schedulers:
 
 
 def _entry(key: str, data: bytes, document: bytes | None) -> EntryView | None:
+    # Not at the top: all that composes tasks comes with it, and most commands need none of it.
+    from qd.client.declared import from_json
+
     try:
         entry = codec.decode_entry(data)
         declared = None if document is None else from_json(document)

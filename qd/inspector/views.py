@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from qd.client.declared import Declared
 from qd.inspector.values import as_base64, content, iso
+
+if TYPE_CHECKING:
+    from qd.client.declared import Declared
 
 
 @dataclass(frozen=True, slots=True)
