@@ -118,6 +118,9 @@ class Fetcher:
                 failures += 1
                 self._ready.update(self._weights)
                 await self._pause(min(0.05 * 2 ** min(failures, 8), _LONGEST_BACKOFF))
+            except Exception:  # noqa: BLE001 - a worker that takes nothing any more is worse
+                self._log.exception("a fetch failed; it is asked for again")
+                await self._pause(_LONGEST_BACKOFF)
 
     async def _pause(self, seconds: float) -> None:
         jitter = 0.5 + self._random() / 2

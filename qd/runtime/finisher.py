@@ -91,12 +91,14 @@ class Finisher:
     async def _write(self, batches: list[Batch]) -> None:
         attempt = 0
         while batches:
-            failpoint.hit("ending.before")
             try:
+                failpoint.hit("ending.before")
                 answers = await self._link.execute_each([self._op(*batch) for batch in batches])
-            except BrokerError as error:
+                failpoint.hit("ending.after")
+            except Exception as error:  # noqa: BLE001 - an outcome outlives every mistake
+                if not isinstance(error, BrokerError):
+                    self._log.exception("outcomes could not be written")
                 answers = [error] * len(batches)
-            failpoint.hit("ending.after")
             left: list[Batch] = []
             for batch, answer in zip(batches, answers, strict=True):
                 if isinstance(answer, Exception):

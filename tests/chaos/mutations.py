@@ -1,0 +1,230 @@
+"""
+The lines that keep tasks safe, each with what breaks it and the test that notices.
+
+`python -m tests.chaos.mutate` breaks them one after the other in a copy and proves it; the texts are
+checked by `test_mutations.py` at every run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """*old* stands exactly once in *file*; with *new* in its place, *test* turns red."""
+
+    what: str
+    file: str
+    old: str
+    new: str
+    test: str
+
+
+_LUA = "qd/protocol/lua"
+_FENCE = "tests/broker/test_fence.py"
+_AWAY = "tests/runtime/test_redis_away.py"
+_STOPPING = "tests/runtime/test_stopping.py"
+_SUPERVISOR = "tests/process/test_supervisor.py"
+
+MUTATIONS = (
+    Mutation(
+        "the fence knows the owner",
+        f"{_LUA}/lib/fence.lua",
+        "or (found[2] or '') ~= owner then",
+        "then",
+        f"{_FENCE}::test_another_owner_may_not",
+    ),
+    Mutation(
+        "the fence knows the lease",
+        f"{_LUA}/lib/fence.lua",
+        "if score < tonumber(low) or score > tonumber(high) then",
+        "if false then",
+        f"{_FENCE}::test_a_lease_with_another_end_is_another_lease",
+    ),
+    Mutation(
+        "only what is active can be ended",
+        f"{_LUA}/lib/fence.lua",
+        "if found[1] ~= 'active' or ",
+        "if ",
+        f"{_FENCE}::test_a_task_in_another_state_is_somebody_elses",
+    ),
+    Mutation(
+        "an ending counts once",
+        f"{_LUA}/done.lua",
+        "if mine == 1 and redis.call('LREM', KEYS[1], from, id) == 0 then",
+        "if mine == 1 and redis.call('LREM', KEYS[1], from, id) == 9 then",
+        f"{_FENCE}::test_a_task_that_is_not_in_the_active_list_is_somebody_elses",
+    ),
+    Mutation(
+        "the same nonce gives the same tasks",
+        f"{_LUA}/dequeue.lua",
+        "if redis.call('LINDEX', KEYS[5], 0) == ARGV[5] then",
+        "if false then",
+        "tests/broker/test_dequeue.py"
+        "::test_the_same_nonce_gives_the_same_tasks_and_renews_their_lease",
+    ),
+    Mutation(
+        "a fetch whose answer was lost is asked again with its nonce",
+        "qd/runtime/fetcher.py",
+        "nonce, count = self._unsure.setdefault(queue, (new_id(), count))",
+        "nonce = new_id(); self._unsure[queue] = (nonce, count)",
+        f"{_AWAY}::test_a_fetch_whose_answer_was_lost_gives_the_same_tasks_once",
+    ),
+    Mutation(
+        "a task is put back before its code is cancelled",
+        "qd/runtime/worker.py",
+        '            failpoint.hit("requeue.before")\n',
+        "            for run in members:\n"
+        "                self._executor.stop_run(run, Stop.PUT_BACK)\n"
+        "            await asyncio.sleep(0)\n",
+        f"{_STOPPING}::test_a_task_put_back_is_put_back_before_its_code_is_cancelled",
+    ),
+    Mutation(
+        "of the tasks put back, the oldest is the next",
+        "qd/runtime/worker.py",
+        "for run in oldest_first[::-1]:",
+        "for run in oldest_first:",
+        f"{_STOPPING}::test_tasks_taken_and_not_started_are_put_back_in_order",
+    ),
+    Mutation(
+        "leases live until the last outcome is written",
+        "qd/runtime/worker.py",
+        "        await self._put_back(self._executor.take_waiting())\n",
+        "        await self._put_back(self._executor.take_waiting())\n"
+        "        self._held._runs.clear()\n",
+        f"{_STOPPING}::test_nothing_stays_behind_when_leases_are_renewed_while_stopping",
+    ),
+    Mutation(
+        "an outcome that could not be written is kept",
+        "qd/runtime/finisher.py",
+        "                    left.append(batch)\n",
+        "                    pass\n",
+        f"{_AWAY}::test_an_outcome_waits_for_a_server_that_does_not_answer",
+    ),
+    Mutation(
+        "a lease renewed at the same time does not make an outcome stale",
+        "qd/runtime/finisher.py",
+        "if fate is Fate.STALE and ending.held != run.held:",
+        "if False:",
+        f"{_AWAY}::test_an_outcome_is_written_although_the_lease_was_renewed_at_the_same_time",
+    ),
+    Mutation(
+        "a run whose lease is lost is ended",
+        "qd/runtime/heartbeater.py",
+        "self._loop.call_soon_threadsafe(self._on_lost, run)",
+        "pass",
+        f"{_AWAY}::test_a_run_whose_lease_is_lost_is_ended_and_not_recorded",
+    ),
+    Mutation(
+        "a task that has seen a death runs alone",
+        "qd/runtime/executor.py",
+        "if self._suspects.exclusive:",
+        "if False:",
+        "tests/runtime/test_suspects.py"
+        "::test_a_suspect_waits_for_the_others_and_keeps_new_ones_waiting",
+    ),
+    Mutation(
+        "what is running is noted before the handler starts",
+        "qd/runtime/worker.py",
+        "self._note_running(run.message.id, True)",
+        "self._note_running(run.message.id, False)",
+        "tests/process/test_worker_deaths.py"
+        "::test_a_task_that_kills_its_process_twice_is_archived_as_poison[die]",
+    ),
+    Mutation(
+        "deaths are counted",
+        f"{_LUA}/hand_back.lua",
+        "redis.pcall('HINCRBY', task, 'qd_deaths', 1)",
+        "redis.pcall('HINCRBY', task, 'qd_deaths', 0)",
+        "tests/maintenance/test_orphans.py::test_a_task_that_kills_its_worker_twice_is_archived",
+    ),
+    Mutation(
+        "what was handed back is not the dead worker's any more",
+        f"{_LUA}/hand_back.lua",
+        "    redis.call('HDEL', task, 'qd_owner')\n",
+        "",
+        "tests/broker/test_hand_back.py::test_what_was_only_held_is_as_if_it_had_never_been_taken",
+    ),
+    Mutation(
+        "a Go server's task is not handed back",
+        f"{_LUA}/hand_back.lua",
+        " and lease <= tonumber(ARGV[7]) then",
+        " then",
+        "tests/broker/test_hand_back.py::test_what_a_go_server_has_taken_over_is_left_to_it",
+    ),
+    Mutation(
+        "the recoverer looks at the lease again before it takes a task back",
+        f"{_LUA}/recover.lua",
+        "fence(task, ARGV[at + 1], scores[n], ARGV[at + 2], ARGV[at + 2])",
+        "fence(task, ARGV[at + 1], scores[n], 0, 1e15)",
+        "tests/maintenance/test_recoverer.py"
+        "::test_a_lease_renewed_after_it_was_listed_is_not_taken_away",
+    ),
+    Mutation(
+        "a lease that vanished has not run out",
+        f"{_LUA}/recover.lua",
+        "(not scores[n] or redis.call('LREM', KEYS[2], -1, id) == 0)",
+        "redis.call('LREM', KEYS[2], -1, id) == 0",
+        "tests/maintenance/test_recoverer.py"
+        "::test_a_lease_that_vanished_after_it_was_listed_is_no_expired_one",
+    ),
+    Mutation(
+        "a tick that was decided is not decided again",
+        f"{_LUA}/cron_tick.lua",
+        "if tonumber(ARGV[1]) <= (tonumber(known[1]) or -1) then",
+        "if false then",
+        "tests/maintenance/test_cron.py"
+        "::test_a_tick_enqueues_its_task_once_however_many_schedulers_try",
+    ),
+    Mutation(
+        "a set that was put back is not merged",
+        f"{_LUA}/aggregate.lua",
+        "if not redis.call('ZSCORE', KEYS[2], KEYS[1]) then",
+        "if false then",
+        "tests/maintenance/test_aggregator.py"
+        "::test_a_set_that_was_put_back_meanwhile_is_not_enqueued_by_the_slow_one",
+    ),
+    Mutation(
+        "the lock of a unique task is released by its holder only",
+        f"{_LUA}/lib/unlock.lua",
+        " and redis.pcall('GET', unique_key) == id then",
+        " then",
+        "tests/broker/test_done.py::test_a_lock_that_another_task_holds_is_not_released",
+    ),
+    Mutation(
+        "a lock is given back by its owner only",
+        f"{_LUA}/lock_release.lua",
+        "if redis.call('GET', KEYS[1]) ~= ARGV[1] then",
+        "if false then",
+        "tests/broker/test_locks.py::test_only_the_owner_can_give_it_back",
+    ),
+    Mutation(
+        "a full server can be drained",
+        f"{_LUA}/done.lua",
+        "-- flags: allow-oom\n",
+        "",
+        f"{_FENCE}::test_a_full_server_is_no_obstacle",
+    ),
+    Mutation(
+        "what a dead child has said is read before it is judged",
+        "qd/supervisor/family.py",
+        "                self._note(child, child.read_all(now))\n",
+        "",
+        f"{_SUPERVISOR}::test_child_that_can_never_start_ends_everything_at_once",
+    ),
+    Mutation(
+        "news of a death told to a child that dies is told again",
+        "qd/supervisor/orphans.py",
+        "                self._queue.append(line)\n",
+        "                pass\n",
+        f"{_SUPERVISOR}::test_news_told_to_a_child_that_dies_is_told_again",
+    ),
+    Mutation(
+        "children see the end of their parent without a signal",
+        "qd/supervisor/fork.py",
+        "[*parents_fds, lifeline.write_fd, status_read, inbox_write]",
+        "[*parents_fds, status_read, inbox_write]",
+        f"{_SUPERVISOR}::test_children_notice_a_dead_parent_without_its_signal",
+    ),
+)
