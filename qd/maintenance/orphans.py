@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from qd import failpoint
 from qd.broker.async_link import AsyncLink
@@ -41,9 +42,8 @@ async def hand_back(
     put_back = archived = attempt = 0
     left = list(queues)
     while left:
-        now_ns = time.time_ns()
         failpoint.hit("hand_back.before")
-        answers = await _ask(link, left, owner, cause, running, now_ns)
+        answers = await _ask(link, left, owner, cause, running)
         failpoint.hit("hand_back.after")
         missing = []
         for queue, answer in zip(left, answers, strict=True):
@@ -88,12 +88,13 @@ async def _ask(
     owner: str,
     cause: str,
     running: Sequence[str],
-    now_ns: int,
 ) -> list[tuple[list[str], list[str]] | BaseException]:
+    now_ns = time.time_ns()
+    day = datetime.fromtimestamp(now_ns // 1_000_000_000, UTC).strftime("%Y-%m-%d")
     try:
         return await link.execute_each(
             [
-                upkeep.hand_back(queue, owner, running=running, cause=cause, now_ns=now_ns)
+                upkeep.hand_back(queue, owner, running=running, cause=cause, day=day, now_ns=now_ns)
                 for queue in queues
             ]
         )

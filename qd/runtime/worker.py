@@ -310,9 +310,15 @@ class Worker:
         )
 
     async def _write_result(self, run: Run, result: bytes) -> None:
-        step = endings.write_result(run.queue, self.server_id, run.message.id, result)
-        if not await self._finish_link.execute(step):
-            raise LeaseLost
+        while True:
+            sent = replace(run.held)
+            step = endings.write_result(run.queue, self.server_id, sent, result)
+            fate = await self._finish_link.execute(step)
+            if fate is Fate.OK:
+                return
+            # Stale to Redis, but only because the heartbeat renewed the lease at the same time.
+            if fate is not Fate.STALE or run.held == sent:
+                raise LeaseLost
 
     def _write_result_now(self, run: Run, result: bytes) -> None:
         if threading.get_ident() == self._thread:

@@ -64,7 +64,7 @@ def test_the_whole_life_of_tasks_needs_no_more(queue: Queue, link: Link) -> None
     queue.take(6)
     one, two, three, four, five, six = held(*(f"t{n}" for n in range(6)))
     link.execute(endings.extend("mail", OWNER, [one], lease_until=UNTIL))
-    assert link.execute(endings.write_result("mail", OWNER, "t0", b"r"))
+    assert link.execute(endings.write_result("mail", OWNER, *held("t0"), b"r"))
     assert queue.done([one]) == [1]
     for operation, ending in (
         (endings.complete, Ending(two, message=b"m", at=NOW)),
@@ -74,7 +74,7 @@ def test_the_whole_life_of_tasks_needs_no_more(queue: Queue, link: Link) -> None
         assert link.execute(operation("mail", OWNER, [ending], day=DAY, now=NOW)) == [1]
     assert link.execute(endings.requeue("mail", OWNER, [five], now_ns=NOW_NS)) == [1]
     assert link.execute(
-        upkeep.hand_back("mail", OWNER, running=[six.id], cause="", now_ns=NOW_NS)
+        upkeep.hand_back("mail", OWNER, running=[six.id], cause="", day=DAY, now_ns=NOW_NS)
     )[0] == ["t5"]  # fmt: skip
     for source in (TaskState.SCHEDULED, TaskState.RETRY):
         assert link.execute(upkeep.forward("mail", source, now_ns=NOW_NS, limit=9)).moved == 1

@@ -68,7 +68,7 @@ def test_a_queue_is_filled_taken_from_and_emptied_in_every_way(
     assert link.execute(
         endings.extend(name, OWNER, [one], lease_until=UNTIL)
     ) == [Fate.OK]  # fmt: skip
-    assert link.execute(endings.write_result(name, OWNER, "t0", b"r")) is True
+    assert link.execute(endings.write_result(name, OWNER, *held("t0"), b"r")) is Fate.OK
     lock = keys.unique_prefix(name) + "email:send:u0"
     assert queue.done([Ending(one, unique_key=lock)]) == [Fate.OK]
     stay = Ending(two, message=message("t1", name), at=NOW + 60)
@@ -79,7 +79,7 @@ def test_a_queue_is_filled_taken_from_and_emptied_in_every_way(
     assert link.execute(endings.archive(name, OWNER, [dead], day=DAY, now=NOW)) == [Fate.OK]
     assert link.execute(endings.requeue(name, OWNER, [five], now_ns=NOW_NS)) == [Fate.OK]
     assert link.execute(
-        upkeep.hand_back(name, OWNER, running=["t5"], cause="killed", now_ns=NOW_NS)
+        upkeep.hand_back(name, OWNER, running=["t5"], cause="killed", day=DAY, now_ns=NOW_NS)
     ) == (["t6", "t5"], [])
     assert link.execute(upkeep.forward(name, TaskState.RETRY, now_ns=NOW_NS, limit=9)).moved == 1
     assert link.execute(tasks.dead_letter(name, "d", message("d", name), now=NOW)) is True

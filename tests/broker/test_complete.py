@@ -34,8 +34,8 @@ def test_no_result_leaves_what_the_handler_wrote(
     queue: Queue, link: Link, raw: redis.Redis
 ) -> None:
     one, two = queue.hold("t1", "t2")
-    link.execute(endings.write_result("mail", OWNER, "t1", b"written"))
-    link.execute(endings.write_result("mail", OWNER, "t2", b"written"))
+    link.execute(endings.write_result("mail", OWNER, *held("t1"), b"written"))
+    link.execute(endings.write_result("mail", OWNER, *held("t2"), b"written"))
     complete(link, Ending(one, message=b"m", at=NOW), Ending(two, message=b"m", at=NOW, result=b""))
     assert raw.hget(keys.task("mail", "t1"), "result") == b"written"
     assert raw.hget(keys.task("mail", "t2"), "result") == b""

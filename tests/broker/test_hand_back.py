@@ -7,16 +7,17 @@ import redis
 
 from qd.broker.link import Link
 from qd.errors import BrokerRefused
-from qd.protocol import keys
+from qd.protocol import codec, keys
 from qd.protocol.ops import upkeep
-from tests.support.builders import NOW, NOW_NS, OWNER, UNTIL, Queue, message
+from tests.property.asynq_proto import TaskMessage as AsynqMessage
+from tests.support.builders import DAY, NOW, NOW_NS, OWNER, UNTIL, Queue, message, new
 from tests.support.servers import RedisServer
 from tests.support.snapshot import snapshot
 
 
 def hand_back(link: Link, *running: str, owner: str = OWNER) -> tuple[list[str], list[str]]:
     return link.execute(
-        upkeep.hand_back("mail", owner, running=running, cause="signal 9", now_ns=NOW_NS)
+        upkeep.hand_back("mail", owner, running=running, cause="signal 9", day=DAY, now_ns=NOW_NS)
     )
 
 
@@ -45,19 +46,27 @@ def test_the_oldest_is_the_next_to_run_before_all_that_waits(queue: Queue, link:
     assert [(one.id, one.deaths) for one in taken] == [("a", 1), ("b", 0), ("c", 1), ("new", 0)]
 
 
-def test_the_second_death_archives_a_task_with_its_bytes_unchanged(
+def test_the_second_death_archives_a_task_counts_it_as_failed_and_says_why(
     queue: Queue, link: Link, raw: redis.Redis
 ) -> None:
-    queue.hold("bad", "held")
+    queue.enqueue(new("bad", retried=3, error="of an earlier attempt"), "held")
+    queue.take(2, nonce="n1")
     assert hand_back(link, "bad") == (["held", "bad"], [])
     queue.take(2, nonce="n2")
     assert hand_back(link, "bad") == (["held"], ["bad"])
-    assert raw.hgetall(keys.task("mail", "bad")) == {
-        b"msg": message("bad"),
-        b"state": b"archived",
-        b"qd_deaths": b"2",
-        b"qd_cause": b"signal 9",
-    }
+    stored = raw.hgetall(keys.task("mail", "bad"))
+    written = stored.pop(b"msg")
+    assert stored == {b"state": b"archived", b"qd_deaths": b"2", b"qd_cause": b"signal 9"}
+    said = message("bad", retried=3, error="worker died: signal 9", last_failed_at=NOW)
+    assert codec.decode_task(written) == codec.decode_task(said)
+    # And to asynq's own reader.
+    assert AsynqMessage.FromString(written) == AsynqMessage.FromString(said)
+    for counter in ("processed", "failed"):
+        assert (
+            raw.get(f"asynq:{{mail}}:{counter}")
+            == raw.get(f"asynq:{{mail}}:{counter}:{DAY}")
+            == b"1"
+        )
     assert raw.zrange(keys.archived("mail"), 0, -1, withscores=True) == [(b"bad", NOW)]
     assert raw.exists(keys.active("mail"), keys.lease("mail")) == 0
 

@@ -17,13 +17,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.bench.machine import machine
-from tests.chaos import scene_changes, scene_cron, scene_storm
+from tests.chaos import scene_changes, scene_cron, scene_failpoints, scene_storm
 from tests.chaos.stage import FULL, SHORT, Measure, Profile, Stage
 
 SCENES: dict[str, Callable[[Stage], list[Measure]]] = {
     "storm": scene_storm.run,
     "cron": scene_cron.run,
     "changes": scene_changes.run,
+    "failpoints": scene_failpoints.run,
 }
 PROFILES = {profile.name: profile for profile in (SHORT, FULL)}
 _KEPT = Path("build/chaos.json")

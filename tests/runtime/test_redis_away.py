@@ -231,6 +231,34 @@ async def test_an_outcome_is_written_although_the_lease_was_renewed_at_the_same_
     assert await lab.settled(info.id) == ""
 
 
+async def test_a_result_is_written_although_the_lease_was_renewed_at_the_same_time(
+    lab: Lab, server: RedisServer
+) -> None:
+    started, go, on_its_way = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    @lab.app.task("work", retention="1h")
+    async def work(ctx: Context) -> None:
+        started.set()
+        await go.wait()
+        on_its_way.set()
+        await ctx.write_result("so far")
+
+    worker = await lab.start()
+    info = await lab.enqueue("work", retention="1h")
+    await soon(started)
+    (run,) = worker._held.snapshot()
+    later = run.held.high + 1
+    lab.raw.zadd(keys.lease(QUEUE), {info.id: later})
+    server.pause()
+    go.set()
+    await soon(on_its_way)
+    await asyncio.sleep(0.05)  # the result, with the old lease, is in the socket
+    run.held.high = later
+    server.resume()
+    assert await lab.settled(info.id) == "completed"
+    assert lab.raw.hget(keys.task(QUEUE, info.id), "result") == b'"so far"'
+
+
 async def test_a_result_cannot_be_written_for_a_lost_task(lab: Lab) -> None:
     started, go = asyncio.Event(), asyncio.Event()
     seen: list[BaseException] = []

@@ -1,13 +1,17 @@
 -- hand_back: put back what a dead worker was holding, at the head of the line, no retry charged.
 --
 -- A task that was running when its worker died has that death counted; one that has done so too
--- often is archived as poison, with its bytes unchanged.
+-- often is archived as poison, and counted as a failure.
 --
 -- flags: allow-oom
 -- KEYS[1]  pending          LIST   asynq:{q}:pending
 -- KEYS[2]  active           LIST   asynq:{q}:active
 -- KEYS[3]  lease            ZSET   asynq:{q}:lease
 -- KEYS[4]  archived         ZSET   asynq:{q}:archived
+-- KEYS[5]  processed        STRING asynq:{q}:processed
+-- KEYS[6]  processed_day    STRING asynq:{q}:processed:YYYY-MM-DD
+-- KEYS[7]  failed           STRING asynq:{q}:failed
+-- KEYS[8]  failed_day       STRING asynq:{q}:failed:YYYY-MM-DD
 -- ARGV[1]  task_prefix      asynq:{q}:t:
 -- ARGV[2]  owner            the dead worker
 -- ARGV[3]  now_ns           nanoseconds
@@ -15,15 +19,18 @@
 -- ARGV[5]  cause            how the worker died
 -- ARGV[6]  deaths_max
 -- ARGV[7]  latest           Unix seconds; a lease that ends later was not written by a worker of qd
--- ARGV[8..] ids that were running; the others were only held
+-- ARGV[8]  failure          fields of a message: what went wrong, and when
+-- ARGV[9]  stats_expire_at  Unix seconds
+-- ARGV[10..] ids that were running; the others were only held
 -- Returns  ids put back, ids archived
 -- include: types
+-- include: stats
 local bad = check_types({ [KEYS[1]] = 'list', [KEYS[2]] = 'list', [KEYS[3]] = 'zset', [KEYS[4]] = 'zset' })
 if bad then
   return bad
 end
 local running = {}
-for i = 8, #ARGV do
+for i = 10, #ARGV do
   running[ARGV[i]] = true
 end
 local back, poison = {}, {}
@@ -45,7 +52,10 @@ for _, id in ipairs(redis.call('LRANGE', KEYS[2], 0, -1)) do
     end
     if deaths >= tonumber(ARGV[6]) then
       redis.call('ZADD', KEYS[4], ARGV[4], id)
-      redis.call('HSET', task, 'state', 'archived')
+      -- Put behind the message: of a field that comes twice, the later one counts (protobuf docs:
+      -- "Last One Wins").
+      local message = redis.call('HGET', task, 'msg') or ''
+      redis.call('HSET', task, 'state', 'archived', 'msg', message .. ARGV[8])
       poison[#poison + 1] = id
     else
       -- The active list has the latest first: pushed in this order, the oldest is the next to run.
@@ -55,4 +65,6 @@ for _, id in ipairs(redis.call('LRANGE', KEYS[2], 0, -1)) do
     end
   end
 end
+bump(KEYS[6], KEYS[5], #poison, ARGV[9])
+bump(KEYS[8], KEYS[7], #poison, ARGV[9])
 return { back, poison }

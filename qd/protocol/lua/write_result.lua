@@ -1,12 +1,20 @@
 -- write_result: store what a running task has to say so far. Fenced.
 --
 -- KEYS[1]  task             HASH   asynq:{q}:t:<id>
+-- KEYS[2]  lease            ZSET   asynq:{q}:lease
 -- ARGV[1]  owner
 -- ARGV[2]  result
--- Returns  1 stored, 0 the task is not this owner's any more
-local found = redis.call('HMGET', KEYS[1], 'state', 'qd_owner')
-if found[1] ~= 'active' or found[2] ~= ARGV[1] then
-  return 0
+-- ARGV[3..5] id, low, high (lease scores)
+-- Returns  1 stored, 0 gone, -1 stale
+-- include: types
+-- include: fence
+local bad = check_types({ [KEYS[1]] = 'hash', [KEYS[2]] = 'zset' })
+if bad then
+  return bad
 end
-redis.call('HSET', KEYS[1], 'result', ARGV[2])
-return 1
+local score = lease_scores(KEYS[2], { ARGV[3] })[1]
+local mine = fence(KEYS[1], ARGV[1], score, ARGV[4], ARGV[5])
+if mine == 1 then
+  redis.call('HSET', KEYS[1], 'result', ARGV[2])
+end
+return mine

@@ -179,6 +179,11 @@ def extend(queue: str, owner: str, held: Sequence[Held], *, lease_until: int) ->
     return script(_EXTEND, [keys.lease(queue)], args, _fates)
 
 
-def write_result(queue: str, owner: str, task_id: str, result: bytes) -> Op[bool]:
-    """Store the result of a running task; False when the task is not the owner's any more."""
-    return script(_WRITE_RESULT, [keys.task(queue, task_id)], [owner, result], bool)
+def write_result(queue: str, owner: str, held: Held, result: bytes) -> Op[Fate]:
+    """Store what a running task has to say so far. Safe to repeat."""
+    return script(
+        _WRITE_RESULT,
+        [keys.task(queue, held.id), keys.lease(queue)],
+        [owner, result, held.id, held.low, held.high],
+        Fate,
+    )

@@ -108,26 +108,39 @@ def drop_ghost(queue: str, task_id: str) -> Op[bool]:
 
 
 def hand_back(
-    queue: str, owner: str, *, running: Sequence[str], cause: str, now_ns: int
+    queue: str, owner: str, *, running: Sequence[str], cause: str, day: str, now_ns: int
 ) -> Op[tuple[list[str], list[str]]]:
     """
     Put back all that a dead worker held; returns the ids put back and the ids archived as poison.
 
     *running* are the tasks it was running: this death is counted for them. One that was alone and
     has now seen two deaths is archived; in company, where another may be the culprit, after five.
-    Safe to repeat: the owner then holds nothing any more.
+    Those count as failed on *day* (UTC). Safe to repeat: the owner then holds nothing any more.
     """
+    now = now_ns // 1_000_000_000
+    failure = Terms(queue="", error=f"worker died: {cause}", last_failed_at=now)
     return script(
         _HAND_BACK,
-        [keys.pending(queue), keys.active(queue), keys.lease(queue), keys.archived(queue)],
+        [
+            keys.pending(queue),
+            keys.active(queue),
+            keys.lease(queue),
+            keys.archived(queue),
+            keys.processed(queue),
+            keys.processed_on(queue, day),
+            keys.failed(queue),
+            keys.failed_on(queue, day),
+        ],
         [
             keys.task_prefix(queue),
             owner,
             now_ns,
-            now_ns // 1_000_000_000,
+            now,
             cause,
             constants.POISON_DEATHS if len(running) == 1 else constants.POISON_DEATHS_IN_COMPANY,
-            now_ns // 1_000_000_000 + _FOREIGN_LEASE,
+            now + _FOREIGN_LEASE,
+            codec.encode_task(TaskMessage("", b"", "", failure)),
+            now + constants.STATS_TTL,
             *running,
         ],
         lambda reply: ([text(one) for one in reply[0]], [text(one) for one in reply[1]]),
