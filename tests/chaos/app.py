@@ -7,6 +7,7 @@ import ctypes
 import os
 import re
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from tests.support.wait import aeventually
 app = qd.App("chaos")
 
 GATE = "CHAOS_GATE"
-"""Names a file; tasks of type `gate` end once it exists."""
+"""Names a file: tasks of type `gate` end once it exists, or the one with their pid behind its name."""
 
 
 @app.task("work")
@@ -37,7 +38,8 @@ def work_sync(ctx: qd.Context, seconds: float = 0.05) -> None:
 @app.task("gate")
 async def gate(ctx: qd.Context) -> None:
     note("start", ctx.task_id, ctx.retried)
-    await aeventually(Path(os.environ[GATE]).exists, within=600)
+    common, own = Path(os.environ[GATE]), Path(f"{os.environ[GATE]}-{os.getpid()}")
+    await aeventually(lambda: common.exists() or own.exists(), within=600)
     note("end", ctx.task_id, ctx.retried)
 
 
@@ -61,4 +63,12 @@ def loop(ctx: qd.Context) -> None:
     """One call into C that keeps the interpreter's lock for hours."""
     note("start", ctx.task_id, ctx.retried)
     re.match(r"(a|aa)+$", "a" * 60 + "b")
+    note("end", ctx.task_id, ctx.retried)
+
+
+@app.task("stranger")
+def stranger(ctx: qd.Context) -> None:
+    """Leaves a process behind whose parent is gone, as daemons do; it ends at once."""
+    note("start", ctx.task_id, ctx.retried)
+    subprocess.run(["/bin/sh", "-c", "sleep 0.1 &"], check=True, stdin=subprocess.DEVNULL)
     note("end", ctx.task_id, ctx.retried)

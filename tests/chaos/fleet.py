@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -33,17 +33,24 @@ class Host:
     """
     One host. *restart* says whether its supervisor is started again 200 ms after it has died.
 
-    `settings` go into its configuration file; `env` into its environment.
+    `settings` go into its configuration file; `env` into its environment. `prefix` is a program
+    that runs it, such as unshare.
     """
 
     def __init__(
-        self, name: str, folder: Path, settings: dict[str, Any], env: dict[str, str]
+        self,
+        name: str,
+        folder: Path,
+        settings: dict[str, Any],
+        env: dict[str, str],
+        prefix: Sequence[str] = (),
     ) -> None:
         self.name = name
         self.log = folder / f"{name}.log"
         self._file = folder / f"{name}.json"
         self._file.write_text(json.dumps(settings))
         self._env = env
+        self._prefix = prefix
         self._lock = threading.Lock()
         self._wanted = False
         self._process: subprocess.Popen[bytes] | None = None
@@ -60,12 +67,14 @@ class Host:
         if restart:
             self._keeper = threading.Thread(target=self._keep, daemon=True)
             self._keeper.start()
-        eventually(lambda: "children are ready" in self._text(seen), READY_WITHIN)
+        eventually(lambda: not self.alive or "children are ready" in self._text(seen), READY_WITHIN)
+        assert self.alive, f"host {self.name} did not start:\n{self._text(seen)}"
 
     @property
     def pid(self) -> int:
+        """The supervisor."""
         assert self._process is not None, "the host was never started"
-        return self._process.pid
+        return children_of(self._process.pid)[0] if self._prefix else self._process.pid
 
     @property
     def alive(self) -> bool:
@@ -95,13 +104,18 @@ class Host:
     def lose(self) -> list[int]:
         """The host is gone: every process is killed, none is started again; returns their pids."""
         self._wanted = False
+        pids = self.kill_all()
+        self._reap()
+        return pids
+
+    def kill_all(self) -> list[int]:
+        """Kill every process at once; returns their pids."""
         pids = self.everything()
         # Stopped first, so that none of them sees the end of another.
         for number in (signal.SIGSTOP, signal.SIGKILL):
             for pid in pids:
                 with suppress(ProcessLookupError):
                     os.kill(pid, number)
-        self._reap()
         return pids
 
     def retire(self, number: signal.Signals = signal.SIGTERM) -> None:
@@ -134,7 +148,7 @@ class Host:
         self._reap()
 
     def _spawn(self) -> None:
-        command = [sys.executable, "-m", "qd", "worker", "--app", "tests.chaos.app"]
+        command = [*self._prefix, sys.executable, "-m", "qd", "worker", "--app", "tests.chaos.app"]
         with self.log.open("ab") as out:
             self._process = subprocess.Popen(
                 command,
@@ -201,11 +215,13 @@ class Fleet:
             **settings,
         }
 
-    def add(self, name: str, *, restart: bool = True, **worker: Any) -> Host:
+    def add(
+        self, name: str, *, restart: bool = True, prefix: Sequence[str] = (), **worker: Any
+    ) -> Host:
         """Start one more host with these settings of `worker`."""
         settings = {**self._settings, "worker": {"processes": 2, "concurrency": 10, **worker}}
         env = {journal.ENV: str(self.journal.path), "CHAOS_GATE": str(self.gate)}
-        host = Host(name, self.folder, settings, env)
+        host = Host(name, self.folder, settings, env, prefix)
         self.hosts.append(host)
         host.start(restart=restart)
         return host

@@ -12,6 +12,7 @@ from qd.client.client import NewEnqueue
 from qd.client.info import TaskInfo
 from qd.config.load import from_mapping
 from qd.errors import BrokerError
+from qd.handlers.options import TaskOptions
 
 _BATCH = 500
 
@@ -27,13 +28,16 @@ class Producer:
         self._stopping = threading.Event()
         self.acked: dict[str, float] = {}
 
-    def send(self, task_type: str, count: int = 1, payload: Any = None) -> list[str]:
+    def send(
+        self, task_type: str, count: int = 1, payload: Any = None, **options: Any
+    ) -> list[str]:
         """Enqueue so many tasks of a type; returns the ids that were accepted."""
+        new = NewEnqueue(task_type, payload, TaskOptions.of(**options))
         accepted: list[str] = []
         for first in range(0, count, _BATCH):
             size = min(_BATCH, count - first)
             at = time.monotonic()
-            answers = self._client.enqueue_many([NewEnqueue(task_type, payload)] * size)
+            answers = self._client.enqueue_many([new] * size)
             ids = [one.id for one in answers if isinstance(one, TaskInfo)]
             self.acked.update(dict.fromkeys(ids, at))
             accepted += ids

@@ -2,8 +2,9 @@
 Real servers for tests: a plain one, and one that speaks TLS. `server_groups.py` has several at once.
 
 Each keeps its files in a short folder of its own, answers on loopback and on a unix socket only,
-saves nothing and dies with the process that started it, even by kill -9. To start a server from a
-thread that ends is a mistake: the kernel would take the end of the thread for that of the process.
+saves nothing unless asked to, and dies with the process that started it, even by kill -9. To start a
+server from a thread that ends is a mistake: the kernel would take the end of the thread for that of
+the process.
 """
 
 from __future__ import annotations
@@ -204,7 +205,8 @@ class RedisServer:
         command += [*self._listen(), "--bind", "127.0.0.1", "--dir", str(self.folder)]
         command += ["--unixsocket", str(self.socket_path), *self._args]
         if "--sentinel" not in self._args:
-            command += ["--save", "", "--appendonly", "no"]
+            command += ["--save", ""]
+            command += [] if "--appendonly" in self._args else ["--appendonly", "no"]
         with (self.folder / "log").open("wb") as log:
             self._process = subprocess.Popen(
                 [*launch, *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log
