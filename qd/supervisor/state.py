@@ -23,7 +23,8 @@ class Limits:
     boot: silence after which a child that is not ready is taken for hung.
     kill_margin: on top of `shutdown_timeout`, and all that the scheduler gets; then KILL.
     abort_grace, quit_grace: from ABRT or QUIT to KILL.
-    short_life: a child that dies younger than this is started again with a delay.
+    short_life: a child that dies younger than this, with no task ended, is started again with a
+        delay.
     first_delay, longest_delay: the delay doubles from one to the other.
     crash_loop: failed boots in a row, of every worker, after which to give up (a count).
     """
@@ -167,7 +168,10 @@ class Record:
         if child.ready_at is None:
             failed = replace(self, boot_failures=self.boot_failures + 1, fatal=child.boot_failure)
             return failed._delayed(now, limits)
-        if exit_code == RECYCLE_EXIT or now - child.started_at >= limits.short_life:
+        # One that got work done is no crash loop, however short its life: to wait would only
+        # make the work wait.
+        lived = child.done > 0 or now - child.started_at >= limits.short_life
+        if exit_code == RECYCLE_EXIT or lived:
             return self.fresh()
         return self._delayed(now, limits)
 

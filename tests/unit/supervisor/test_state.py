@@ -86,6 +86,12 @@ def test_child_that_was_ready_and_died_young_is_delayed_but_no_boot_failure() ->
     assert (record.boot_failures, record.not_before) == (0, 9.5)
 
 
+def test_child_that_died_young_after_it_had_ended_tasks_is_replaced_at_once() -> None:
+    useful = replace(READY, done=1)
+    record = Record(short_lives=3, not_before=0.0).after_death(useful, KILLED, 2.0, LIMITS)
+    assert (record.short_lives, record.not_before) == (0, 0.0)
+
+
 def test_delay_grows_also_when_every_child_becomes_ready_before_it_dies() -> None:
     record = Record().after_death(READY, KILLED, 2.0, LIMITS).after_ready()
     assert record.after_death(READY, KILLED, 4.0, LIMITS).not_before == 5.0
