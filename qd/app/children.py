@@ -72,8 +72,11 @@ def scheduler_main(plan: Plan, link: Link) -> int:
     return _run(plan, link, _scheduler)
 
 
-OnOrphan = Callable[[str, str, list[str]], Awaitable[None]]
-"""Told of a dead worker: its identity, the cause, the tasks it was running."""
+OnOrphan = Callable[[str, str, list[str], bool], Awaitable[None]]
+"""
+Told of a dead worker: its identity, the cause, the tasks it was running, and whether somebody else
+killed it.
+"""
 
 Body = Callable[[Plan, App, Link, "Orders"], Coroutine[Any, Any, int]]
 
@@ -180,9 +183,11 @@ class Orders:
                 self.on_quiet(False)
             case ["running", identity, *ids]:
                 self._running.setdefault(identity, []).extend(ids)
-            case ["orphan", identity, cause] if self.on_orphan is not None:
+            case ["orphan" | "killed" as word, identity, cause] if self.on_orphan is not None:
                 running = self._running.pop(identity, [])
-                job = asyncio.ensure_future(self.on_orphan(identity, cause, running))
+                job = asyncio.ensure_future(
+                    self.on_orphan(identity, cause, running, word == "killed")
+                )
                 self._jobs.add(job)
                 job.add_done_callback(self._jobs.discard)
 
@@ -223,8 +228,11 @@ async def _sleep_unless(event: asyncio.Event, seconds: float) -> None:
 async def _worker(plan: Plan, app: App, link: Link, orders: Orders) -> int:
     settings = plan.settings.worker
 
-    def note(task_id: str, started: bool) -> None:
-        (link.running.start if started else link.running.end)(task_id)
+    def note(task_id: str, until: float | None) -> None:
+        if until is None:
+            link.running.end(task_id)
+        else:
+            link.running.start(task_id, until)
 
     running = await start_worker(
         app,
@@ -297,8 +305,8 @@ async def _until_drained(worker: Worker, stop: asyncio.Event) -> bool:
 async def _scheduler(plan: Plan, app: App, link: Link, orders: Orders) -> int:
     scheduler = await start_scheduler(app, plan.endpoint)
 
-    async def on_orphan(identity: str, cause: str, running: list[str]) -> None:
-        await scheduler.hand_back(identity, cause, running)
+    async def on_orphan(identity: str, cause: str, running: list[str], killed: bool) -> None:
+        await scheduler.hand_back(identity, cause, running, killed=killed)
 
     orders.on_orphan = on_orphan
     reports = Reports(plan.telemetry, link.role)
@@ -324,7 +332,7 @@ async def _scheduler(plan: Plan, app: App, link: Link, orders: Orders) -> int:
 def _orphan_handler(plan: Plan, link: AsyncLink) -> OnOrphan:
     queues = list(prefixed_queues(plan.settings))
 
-    async def on_orphan(identity: str, cause: str, running: list[str]) -> None:
-        await hand_back(link, queues, identity, cause, running)
+    async def on_orphan(identity: str, cause: str, running: list[str], killed: bool) -> None:
+        await hand_back(link, queues, identity, cause, running, killed=killed)
 
     return on_orphan

@@ -16,7 +16,7 @@ from qd.broker.endpoint import Endpoint
 from qd.config.model import Settings
 from qd.handlers.retries import RetryRules
 from qd.maintenance.process import Scheduler
-from qd.runtime.worker import Worker, WorkerOptions
+from qd.runtime.worker import NoteRunning, Worker, WorkerOptions
 
 _HOOKS = 5.0
 """Seconds that a shutdown hook, or the end of the lifespan, may take."""
@@ -47,7 +47,7 @@ async def start_worker(
     app: App,
     endpoint: Endpoint,
     *,
-    note_running: Callable[[str, bool], None] = lambda _id, _started: None,
+    note_running: NoteRunning = lambda _id, _until: None,
     on_unstoppable: Callable[[], None] = lambda: None,
     on_stop_order: Callable[[], None] = lambda: None,
 ) -> RunningWorker:

@@ -18,6 +18,7 @@ from qd.broker.async_link import AsyncLink
 from qd.errors import BrokerError, BrokerUnavailable
 from qd.observability import tally
 from qd.protocol import constants
+from qd.protocol.op import Op
 from qd.protocol.ops import upkeep
 
 _log = logging.getLogger("qd.orphans")
@@ -26,14 +27,21 @@ _LONGEST_BACKOFF = 1.0
 
 
 async def hand_back(
-    link: AsyncLink, queues: Sequence[str], owner: str, cause: str, running: Sequence[str]
+    link: AsyncLink,
+    queues: Sequence[str],
+    owner: str,
+    cause: str,
+    running: Sequence[str],
+    *,
+    killed: bool = False,
 ) -> tuple[int, int]:
     """
     Put all that *owner* held back at the head of its queues; no retry is charged.
 
     The death, with its *cause*, is counted for the tasks whose ids are in *running*; one that has
-    now killed its worker twice is archived as poison. While Redis is away this is tried again, until
-    the leases have run out and the tasks are recovered anyway. Safe to repeat.
+    now killed its worker twice is archived as poison. If the worker was *killed* by somebody else,
+    the tasks may well be innocent, see `upkeep.hand_back`. While Redis is away this is tried again,
+    until the leases have run out and the tasks are recovered anyway. Safe to repeat.
 
     Returns:
         How many tasks were put back, and how many were archived.
@@ -43,7 +51,23 @@ async def hand_back(
     left = list(queues)
     while left:
         failpoint.hit("hand_back.before")
-        answers = await _ask(link, left, owner, cause, running)
+        now_ns = time.time_ns()
+        day = datetime.fromtimestamp(now_ns // 1_000_000_000, UTC).strftime("%Y-%m-%d")
+        answers = await _ask(
+            link,
+            [
+                upkeep.hand_back(
+                    queue,
+                    owner,
+                    running=running,
+                    cause=cause,
+                    killed=killed,
+                    day=day,
+                    now_ns=now_ns,
+                )
+                for queue in left
+            ],
+        )
         failpoint.hit("hand_back.after")
         missing = []
         for queue, answer in zip(left, answers, strict=True):
@@ -83,20 +107,9 @@ async def hand_back(
 
 
 async def _ask(
-    link: AsyncLink,
-    queues: list[str],
-    owner: str,
-    cause: str,
-    running: Sequence[str],
+    link: AsyncLink, steps: list[Op[tuple[list[str], list[str]]]]
 ) -> list[tuple[list[str], list[str]] | BaseException]:
-    now_ns = time.time_ns()
-    day = datetime.fromtimestamp(now_ns // 1_000_000_000, UTC).strftime("%Y-%m-%d")
     try:
-        return await link.execute_each(
-            [
-                upkeep.hand_back(queue, owner, running=running, cause=cause, day=day, now_ns=now_ns)
-                for queue in queues
-            ]
-        )
+        return await link.execute_each(steps)
     except BrokerError as error:
-        return [error] * len(queues)
+        return [error] * len(steps)

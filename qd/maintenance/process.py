@@ -122,10 +122,12 @@ class Scheduler:
             await loop.stop()
         await self._link.close()
 
-    async def hand_back(self, owner: str, cause: str, running: Sequence[str]) -> tuple[int, int]:
+    async def hand_back(
+        self, owner: str, cause: str, running: Sequence[str], *, killed: bool = False
+    ) -> tuple[int, int]:
         """
         Put back what the dead worker *owner* held; see `orphans.hand_back`.
 
         Returns how many tasks were put back, and how many were archived as poison.
         """
-        return await hand_back(self._link, self._queues, owner, cause, running)
+        return await hand_back(self._link, self._queues, owner, cause, running, killed=killed)

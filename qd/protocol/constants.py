@@ -51,7 +51,10 @@ POISON_DEATHS = 2
 """Worker deaths after which a task that ran alone is archived instead of handed back."""
 
 POISON_DEATHS_IN_COMPANY = 5
-"""The same for a task that ran beside others, or whose host was lost: it may be innocent."""
+"""
+The same for a task that ran beside others, whose host was lost, or whose worker somebody else killed:
+it may be innocent. The first kill or loss is not even counted.
+"""
 
 ERROR_MAX = 8 * 1024
 """Bytes of an error text that are stored; the rest is cut."""

@@ -50,8 +50,12 @@ from qd.runtime.watcher import Watcher
 
 OnError = Callable[[Context | None, BaseException], None]
 IsFailure = Callable[[BaseException], bool]
+NoteRunning = Callable[[str, float | None], None]
 
 _log = logging.getLogger("qd.worker")
+
+_PATIENCE = 0.5
+"""Seconds this process has, after limit and grace, to part with a handler before it counts as hung."""
 
 _DRAIN = 2.0
 """Seconds that stopping waits for the last outcomes to reach Redis."""
@@ -76,7 +80,8 @@ class Worker:
     """
     Takes tasks from the queues and runs them until stopped. Made and used inside a running loop.
 
-    *note_running* is told which tasks have started and ended (for the process that looks after
+    *note_running* is told which tasks have started, with the moment (Unix seconds) by which they
+    have ended or this process hangs, and, without one, which are over (for the process that looks after
     this one), *on_unstoppable* that a handler does not end and this process should be replaced,
     *on_stop_order* that an operator wants the program that this worker is part of to stop.
     """
@@ -88,7 +93,7 @@ class Worker:
         retry_rules: RetryRules,
         options: WorkerOptions,
         *,
-        note_running: Callable[[str, bool], None] = lambda _id, _started: None,
+        note_running: NoteRunning = lambda _id, _until: None,
         on_unstoppable: Callable[[], None] = lambda: None,
         on_stop_order: Callable[[], None] = lambda: None,
     ) -> None:
@@ -226,6 +231,7 @@ class Worker:
                 _log.info("put back task %s of %s", run.message.id, queue)
                 self._executor.stop_run(run, Stop.PUT_BACK)
                 self._executor.give_up(run)
+                self._note_running(run.message.id, None)
                 self._held.discard(run)
 
     async def _requeue(self, queue: str, runs: list[Run]) -> None:
@@ -329,13 +335,14 @@ class Worker:
         asyncio.run_coroutine_threadsafe(self._write_result(run, result), self._loop).result()
 
     def _on_started(self, run: Run) -> None:
-        self._note_running(run.message.id, True)
+        hung_from = run.deadline_at + self._options.hard_grace + _PATIENCE
+        self._note_running(run.message.id, hung_from)
         if self._meter is not None:
             self._meter.started(run)
         self._run_log.started(run)
 
     def _on_ended(self, run: Run, result: bytes | None, error: BaseException | None) -> None:
-        self._note_running(run.message.id, False)
+        self._note_running(run.message.id, None)
         if run.stop is Stop.LEASE_LOST:
             self._held.discard(run)
         else:
@@ -390,6 +397,7 @@ class Worker:
             run.message.id, run.message.type, self._options.hard_grace, run.stop,
         )  # fmt: skip
         self._executor.give_up(run)
+        self._note_running(run.message.id, None)
         error = reason_of(run)
         if run.stop is Stop.LEASE_LOST:
             self._held.discard(run)

@@ -105,8 +105,9 @@ class Link:
 
     inbox_fd: Non-blocking; lines from the parent: `quiet`, `resume`, and
         `orphan<TAB>identity<TAB>cause` with the identity of a worker that died and why, after
-        lines `running<TAB>identity<TAB>id...` with the tasks it was running. Read what is left
-        in it before obeying TERM: the last lines come just ahead of the signal.
+        lines `running<TAB>identity<TAB>id...` with the tasks it was running; `killed` instead of
+        `orphan` if it was not of their doing. Read what is left in it before obeying TERM: the
+        last lines come just ahead of the signal.
 
     running: Where a worker notes the tasks whose handlers have started.
     """

@@ -9,8 +9,10 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Iterable
+from dataclasses import replace
 
 from qd import failpoint
+from qd.supervisor import linux
 from qd.supervisor.child import Report, ReportKind, inbox_line
 from qd.supervisor.fork import Lifeline, fork_child
 from qd.supervisor.orphans import Orphans
@@ -36,6 +38,7 @@ class Family:
         self._reopened_at: float | None = None
         self.records: dict[Slot, Record] = {}
         self._last_failure = ""
+        self._oom_kills = linux.oom_kills()
         self.orphans = Orphans()
 
     def __len__(self) -> int:
@@ -89,6 +92,20 @@ class Family:
         for child in self._children.values():
             if child.status_fd in readable:
                 self._note(child, child.read(now))
+
+    def watch_tasks(self, now: float) -> float | None:
+        """
+        Note which children have tasks that are out of time at *now* (Unix seconds).
+
+        Returns the seconds until the next one is; None if there is none that will be.
+        """
+        moments: list[float | None] = []
+        for child in self._ready():
+            # What made an end of a child necessary stays noted until it is buried.
+            if not child.state.ending:
+                child.state = replace(child.state, overdue=tuple(child.running.overdue(now)))
+                moments.append(child.running.next_overdue(now))
+        return min((moment - now for moment in moments if moment is not None), default=None)
 
     def deliver_orphans(self, now: float) -> bool:
         """Pass on the news of deaths; True if that must be tried again."""
@@ -153,7 +170,7 @@ class Family:
         self._log.error("%s (pid %d): %s", slot, pid, first_line, extra={"details": details})
 
     def _bury(self, child: Child, ending: Ending, now: float, limits: Limits) -> None:
-        dead = child.state
+        dead = replace(child.state, done=max(child.state.done, int(child.running.any_ended)))
         record = self._record(dead.slot)
         self.records[dead.slot] = record.after_death(dead, ending.exit_code, now, limits)
         if dead.ended_cleanly(ending.exit_code):
@@ -163,5 +180,14 @@ class Family:
         level = logging.INFO if dead.told_to_go and dead.ready_at is None else logging.ERROR
         self._log.log(level, "%s (pid %d) ended: %s", dead.slot, dead.pid, ending)
         if dead.identity:
-            self.orphans.add(dead.identity, str(ending), child.running.read())
+            # It was ended on account of the overdue: the others are not to blame.
+            running = dead.overdue or child.running.read()
+            killed = self._killed_by_others(dead, ending)
+            self.orphans.add(dead.identity, str(ending), running, killed=killed)
         self.orphans.take_back(dead.pid, now)
+
+    def _killed_by_others(self, dead: ChildState, ending: Ending) -> bool:
+        """Whether it died of a KILL that came neither from here nor for want of memory."""
+        before, self._oom_kills = self._oom_kills, linux.oom_kills()
+        out_of_memory = self._oom_kills != before
+        return ending.signal == signal.SIGKILL and dead.kill_at is None and not out_of_memory

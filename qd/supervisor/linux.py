@@ -32,3 +32,29 @@ def prefer_as_oom_victim(points: int) -> None:
     path = Path("/proc/self/oom_score_adj")
     with suppress(OSError, ValueError):
         path.write_text(str(min(int(path.read_text()) + points, _MOST_KILLABLE)))
+
+
+def oom_kills() -> int:
+    """
+    Return a number that grows when the kernel kills for want of memory, here or in this container.
+
+    It stays the same where the kernel does not tell.
+    """
+    counts = 0
+    for path in _oom_files():
+        with suppress(OSError, ValueError):
+            words = path.read_text().split()
+            counts += int(words[words.index("oom_kill") + 1])
+    return counts
+
+
+def _oom_files() -> list[Path]:
+    files = [Path("/proc/vmstat")]
+    with suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, controllers, group = line.split(":", 2)
+            if not controllers:
+                files.append(Path(f"/sys/fs/cgroup{group}/memory.events"))
+            elif controllers == "memory":
+                files.append(Path(f"/sys/fs/cgroup/memory{group}/memory.oom_control"))
+    return files

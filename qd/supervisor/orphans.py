@@ -34,11 +34,14 @@ class Orphans:
     def __len__(self) -> int:
         return len(self._queue)
 
-    def add(self, identity: str, cause: str, running: Sequence[str]) -> None:
+    def add(self, identity: str, cause: str, running: Sequence[str], *, killed: bool) -> None:
+        """
+        A worker died of *cause*; what was *running* is held responsible. *killed*: by somebody else.
+        """
         for start in range(0, len(running), _IDS_IN_A_LINE):
             part = running[start : start + _IDS_IN_A_LINE]
             self._queue.append(inbox_line("running", identity, *part))
-        self._queue.append(inbox_line("orphan", identity, cause))
+        self._queue.append(inbox_line("killed" if killed else "orphan", identity, cause))
 
     def take_back(self, pid: int, now: float) -> None:
         """The child `pid` died: what it was told of late counts as not done."""

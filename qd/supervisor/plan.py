@@ -245,6 +245,9 @@ def _deal_with_hung(draft: _Draft, children: Sequence[ChildState], limits: Limit
         if child.ready_at is None:
             if draft.due(child.seen_at + limits.boot):
                 draft.do(Abort(child.pid, f"not ready after {limits.boot:g} s"))
+        elif child.overdue and draft.due(child.seen_at + limits.silence):
+            tasks = ", ".join(child.overdue)
+            draft.do(Abort(child.pid, f"it hangs, with tasks that are out of time: {tasks}"))
         elif limits.watchdog > 0 and draft.due(child.seen_at + limits.watchdog):
             draft.do(Abort(child.pid, f"no sign of life for {limits.watchdog:g} s"))
         elif (

@@ -2,47 +2,82 @@
 Which tasks a child is running right now, in memory it shares with its parent.
 
 Written before a handler starts and after it has ended, so that it tells, whatever kills the child,
-which tasks saw its death. Costs no system call.
+which tasks saw its death; and, while a child hangs that holds its interpreter's lock, which task has
+no time left. Costs no system call.
 """
 
 from __future__ import annotations
 
 import mmap
+import struct
+from collections.abc import Iterator
 
-_ENTRY = 128
 _ENTRIES = 512
+_ID = 128
+_MOMENT = struct.Struct("d")
+_MOMENTS = struct.Struct(f"{_ENTRIES}d")
+_IDS_AT = _MOMENTS.size
 
 
 class RunningTable:
     """
-    Made before the fork; the child writes, the parent reads once the child is dead.
+    Made before the fork; the child writes, the parent reads.
 
     Holds up to 512 ids of up to 127 bytes; what does not fit is not noted, which only means that a
-    death is not counted for it.
+    death is not counted for it, and that nobody but the child itself looks at its time.
     """
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, _ENTRY * _ENTRIES)
-        self._free = list(range(0, _ENTRY * _ENTRIES, _ENTRY))[::-1]
+        self._memory = mmap.mmap(-1, _IDS_AT + _ID * _ENTRIES)
+        self._free = list(range(_ENTRIES))[::-1]
         self._taken: dict[str, int] = {}
 
-    def start(self, task_id: str) -> None:
+    def start(self, task_id: str, until: float) -> None:
+        """A handler starts; if it still runs at *until* (Unix seconds), the child does not obey."""
         raw = task_id.encode() + b"\0"
-        if not self._free or len(raw) > _ENTRY:
+        if not self._free or len(raw) > _ID:
             return
-        at = self._taken[task_id] = self._free.pop()
-        self._memory[at : at + len(raw)] = raw
+        entry = self._taken[task_id] = self._free.pop()
+        _MOMENT.pack_into(self._memory, entry * _MOMENT.size, until)
+        # The id last: with its first byte the entry counts.
+        at = _IDS_AT + entry * _ID
+        self._memory[at + 1 : at + len(raw)] = raw[1:]
+        self._memory[at] = raw[0]
 
     def end(self, task_id: str) -> None:
-        at = self._taken.pop(task_id, None)
-        if at is not None:
-            self._memory[at] = 0
-            self._free.append(at)
+        entry = self._taken.pop(task_id, None)
+        if entry is not None:
+            self._memory[_IDS_AT + entry * _ID] = 0
+            self._free.append(entry)
 
     def read(self) -> list[str]:
         """Return the ids of what is running, or was when the child died."""
-        entries = (self._memory[at : at + _ENTRY] for at in range(0, _ENTRY * _ENTRIES, _ENTRY))
-        return [entry[: entry.index(0)].decode("utf-8", "replace") for entry in entries if entry[0]]
+        return [self._id(entry) for entry, _ in self._entries()]
+
+    def overdue(self, now: float) -> list[str]:
+        """Return the ids of what should have ended by *now* (Unix seconds)."""
+        return [self._id(entry) for entry, until in self._entries() if until <= now]
+
+    def next_overdue(self, now: float) -> float | None:
+        """Return the moment (Unix seconds) after *now* at which the next of them is overdue."""
+        return min((until for _, until in self._entries() if until > now), default=None)
+
+    @property
+    def any_ended(self) -> bool:
+        """True if a task has run here and is over."""
+        # An entry that was used keeps its moment.
+        moments = _MOMENTS.unpack_from(self._memory)
+        return sum(map(bool, moments)) > len(self.read())
 
     def close(self) -> None:
         self._memory.close()
+
+    def _entries(self) -> Iterator[tuple[int, float]]:
+        for entry, until in enumerate(_MOMENTS.unpack_from(self._memory)):
+            if until and self._memory[_IDS_AT + entry * _ID]:
+                yield entry, until
+
+    def _id(self, entry: int) -> str:
+        at = _IDS_AT + entry * _ID
+        raw = self._memory[at : at + _ID]
+        return raw[: raw.index(0)].decode("utf-8", "replace")

@@ -19,6 +19,7 @@ class Limits:
 
     shutdown_timeout: how long a worker may finish its tasks after TERM.
     watchdog: silence after which a ready child is taken for hung; 0 turns this off.
+    silence: the same, of a child with tasks that are out of time: one that is alive ends them.
     stall: how long a worker may leave waiting tasks alone; 0 turns this off.
     boot: silence after which a child that is not ready is taken for hung.
     kill_margin: on top of `shutdown_timeout`, and all that the scheduler gets; then KILL.
@@ -31,6 +32,7 @@ class Limits:
 
     shutdown_timeout: float = 8.0
     watchdog: float = 30.0
+    silence: float = 2.0
     stall: float = 60.0
     boot: float = 30.0
     kill_margin: float = 3.0
@@ -59,7 +61,7 @@ class ChildState:
 
     seen_at is the last sign of life. stalled_since is the first of the latest ticks that all
     said "tasks are waiting" while nothing was taken or ended. leaving_at: it said by itself that
-    it is stopping.
+    it is stopping. overdue: tasks that should have ended, had it been able to see to that.
     """
 
     pid: int
@@ -73,6 +75,7 @@ class ChildState:
     done: int = 0
     stalled_since: float | None = None
     recycle: bool = False
+    overdue: tuple[str, ...] = ()
     boot_failure: tuple[int, str] | None = None
     leaving_at: float | None = None
     term_at: float | None = None

@@ -119,12 +119,15 @@ class Supervisor:
             if now - expected_at > _OVERSLEPT:
                 self._log.warning("the supervisor itself did not run for %.1f s", now - expected_at)
                 self._family.excuse(now)
+            next_overdue = self._family.watch_tasks(time.time())
             inbox_full = self._family.deliver_orphans(now)
             if self._stop_mode is not None and not self._family:
                 return self._finish()
             moments = [now + _LONGEST_SLEEP, self._step(now), self._announce(now)]
             if inbox_full:
                 moments.append(now + RETRY_AFTER)
+            if next_overdue is not None:
+                moments.append(now + next_overdue)
             expected_at = min(moment for moment in moments if moment is not None)
             readable = self._wait(max(0.0, expected_at - time.monotonic()))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import signal
 import sys
 import tempfile
@@ -83,6 +84,7 @@ def play(name: str, profile: Profile, seed: int, folder: Path) -> list[Measure]:
     """Play one scene on a server of its own; the last line says whether the invariants held."""
     print(f"{name} ...", file=sys.stderr, flush=True)
     began = time.monotonic()
+    shutil.rmtree(folder, ignore_errors=True)
     with Stage(profile, seed, folder, *SERVER_ARGS.get(name, ())) as stage:
         try:
             measures = SCENES[name](stage)

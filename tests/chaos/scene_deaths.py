@@ -17,6 +17,9 @@ from tests.support.wait import eventually
 _PROCESSES = 4
 _MIB = 2**20
 _MOST_GROWTH = 5 * _MIB
+_AGE = 0.25
+"""Seconds a victim has been ready for, at least."""
+
 _WARM_UP = 10
 """Deaths before the first look: the parent imports and allocates a little when it buries its first."""
 
@@ -60,8 +63,12 @@ def run(stage: Stage) -> list[Measure]:
 
 
 def _kill_one(stage: Stage, host: Host) -> Fault:
+    """Kill a worker that has had the time to do something: others are restarted with a delay."""
     while True:
-        victim = stage.random.choice(host.wait_ready(1, within=60))
+        old = set(host.wait_ready(1, within=60))
+        time.sleep(_AGE)
+        seasoned = sorted(old & set(host.children("worker", ready=True)))
+        victim = stage.random.choice(seasoned)
         with suppress(ProcessLookupError):
             os.kill(victim, signal.SIGKILL)
             wait_until_gone(victim)

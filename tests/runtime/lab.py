@@ -62,7 +62,7 @@ class Lab:
         self.running = await start_worker(
             self.app,
             self.app.connection.endpoint,
-            note_running=lambda task_id, started: self.noted.append((task_id, started)),
+            note_running=lambda task_id, until: self.noted.append((task_id, until is not None)),
             on_unstoppable=lambda: self.unstoppable.append(True),
         )
         return self.running.worker

@@ -1,7 +1,8 @@
 -- hand_back: put back what a dead worker was holding, at the head of the line, no retry charged.
 --
 -- A task that was running when its worker died has that death counted; one that has done so too
--- often is archived as poison, and counted as a failure.
+-- often is archived as poison, and counted as a failure. A worker that somebody else killed says
+-- little about its tasks: each is spared once.
 --
 -- flags: allow-oom
 -- KEYS[1]  pending          LIST   asynq:{q}:pending
@@ -21,16 +22,18 @@
 -- ARGV[7]  latest           Unix seconds; a lease that ends later was not written by a worker of qd
 -- ARGV[8]  failure          fields of a message: what went wrong, and when
 -- ARGV[9]  stats_expire_at  Unix seconds
--- ARGV[10..] ids that were running; the others were only held
+-- ARGV[10] killed           1 if somebody else killed the worker
+-- ARGV[11..] ids that were running; the others were only held
 -- Returns  ids put back, ids archived
 -- include: types
 -- include: stats
+-- include: deaths
 local bad = check_types({ [KEYS[1]] = 'list', [KEYS[2]] = 'list', [KEYS[3]] = 'zset', [KEYS[4]] = 'zset' })
 if bad then
   return bad
 end
 local running = {}
-for i = 10, #ARGV do
+for i = 11, #ARGV do
   running[ARGV[i]] = true
 end
 local back, poison = {}, {}
@@ -45,10 +48,7 @@ for _, id in ipairs(redis.call('LRANGE', KEYS[2], 0, -1)) do
     redis.call('HDEL', task, 'qd_owner')
     local deaths = 0
     if running[id] then
-      -- pcall: what fails here would leave the rest of them half done.
-      local counted = redis.pcall('HINCRBY', task, 'qd_deaths', 1)
-      deaths = type(counted) == 'number' and counted or 0
-      redis.call('HSET', task, 'qd_cause', ARGV[5])
+      deaths = count_death(task, ARGV[5], ARGV[8] == '1')
     end
     if deaths >= tonumber(ARGV[6]) then
       redis.call('ZADD', KEYS[4], ARGV[4], id)

@@ -1,7 +1,8 @@
 -- recover: take tasks whose lease has run out from workers of qd. A batch, each task fenced.
 --
--- Such a worker died with its host, as far as anybody can tell. So no retry is charged, but the death
--- is counted: a task that has seen too many is archived, with the message that says so.
+-- Such a worker died with its host, as far as anybody can tell. So no retry is charged. The first
+-- loss is forgiven, each further one is a death: a task that has seen too many is archived, with the
+-- message that says so.
 --
 -- flags: allow-oom
 -- KEYS[1]  pending          LIST   asynq:{q}:pending
@@ -23,6 +24,7 @@
 -- include: types
 -- include: fence
 -- include: stats
+-- include: deaths
 local bad = check_types({ [KEYS[1]] = 'list', [KEYS[2]] = 'list', [KEYS[3]] = 'zset', [KEYS[4]] = 'zset' })
 if bad then
   return bad
@@ -44,9 +46,7 @@ for n = #ids, 1, -1 do
   if mine == 1 then
     redis.call('ZREM', KEYS[3], id)
     redis.call('HDEL', task, 'qd_owner')
-    local deaths = redis.pcall('HINCRBY', task, 'qd_deaths', 1)
-    redis.call('HSET', task, 'qd_cause', ARGV[4])
-    if type(deaths) == 'number' and deaths >= tonumber(ARGV[5]) then
+    if count_death(task, ARGV[4], true) >= tonumber(ARGV[5]) then
       redis.call('HSET', task, 'state', 'archived', 'msg', ARGV[at + 3])
       redis.call('ZADD', KEYS[4], ARGV[3], id)
       poisoned = poisoned + 1

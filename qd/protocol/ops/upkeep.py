@@ -108,17 +108,26 @@ def drop_ghost(queue: str, task_id: str) -> Op[bool]:
 
 
 def hand_back(
-    queue: str, owner: str, *, running: Sequence[str], cause: str, day: str, now_ns: int
+    queue: str,
+    owner: str,
+    *,
+    running: Sequence[str],
+    cause: str,
+    day: str,
+    now_ns: int,
+    killed: bool = False,
 ) -> Op[tuple[list[str], list[str]]]:
     """
     Put back all that a dead worker held; returns the ids put back and the ids archived as poison.
 
     *running* are the tasks it was running: this death is counted for them. One that was alone and
     has now seen two deaths is archived; in company, where another may be the culprit, after five.
-    Those count as failed on *day* (UTC). Safe to repeat: the owner then holds nothing any more.
+    If the worker was *killed* by somebody else, a task is spared once, and then has five as well.
+    Those archived count as failed on *day* (UTC). Safe to repeat: the owner then holds nothing.
     """
     now = now_ns // 1_000_000_000
     failure = Terms(queue="", error=f"worker died: {cause}", last_failed_at=now)
+    alone = len(running) == 1 and not killed
     return script(
         _HAND_BACK,
         [
@@ -137,10 +146,11 @@ def hand_back(
             now_ns,
             now,
             cause,
-            constants.POISON_DEATHS if len(running) == 1 else constants.POISON_DEATHS_IN_COMPANY,
+            constants.POISON_DEATHS if alone else constants.POISON_DEATHS_IN_COMPANY,
             now + _FOREIGN_LEASE,
             codec.encode_task(TaskMessage("", b"", "", failure)),
             now + constants.STATS_TTL,
+            int(killed),
             *running,
         ],
         lambda reply: ([text(one) for one in reply[0]], [text(one) for one in reply[1]]),
@@ -181,7 +191,7 @@ def recover(
     """
     Put back tasks that workers of qd held when their leases ran out; no retry is charged.
 
-    The death is counted. With each orphan comes the message to store if that archives it. Fenced
+    The loss of a worker is forgiven a task once, and counted from then on. With each orphan comes the message to store if that archives it. Fenced
     by owner and lease as they were listed; safe to repeat.
     """
     now = now_ns // 1_000_000_000
