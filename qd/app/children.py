@@ -25,19 +25,26 @@ from qd.app.loading import load_app
 from qd.app.looping import run_to_the_end
 from qd.app.monitoring import Reports
 from qd.app.recycling import Recycling
-from qd.app.workers import RunningWorker, prefixed_queues, start_scheduler, start_worker
+from qd.app.workers import (
+    RunningWorker,
+    prefixed_queues,
+    retry_rules,
+    start_scheduler,
+    start_worker,
+)
 from qd.broker.async_link import AsyncLink
 from qd.broker.connect import open_async_link
 from qd.broker.endpoint import Endpoint
 from qd.config.model import Settings
 from qd.errors import AppLoadError, BrokerError, BrokerUnavailable, ExitCode, QdError
 from qd.maintenance.orphans import hand_back
+from qd.maintenance.overdue import charge
 from qd.monitor.telemetry import Telemetry
 from qd.observability import logs, tally
 from qd.protocol.op import command
 from qd.runtime.worker import Worker
 from qd.service import Service
-from qd.supervisor.child import DONE_EXIT, Link
+from qd.supervisor.child import DONE_EXIT, Death, Link
 
 _TICK = 1.0
 _LONGEST_WAIT = 2.0
@@ -72,11 +79,8 @@ def scheduler_main(plan: Plan, link: Link) -> int:
     return _run(plan, link, _scheduler)
 
 
-OnOrphan = Callable[[str, str, list[str], bool], Awaitable[None]]
-"""
-Told of a dead worker: its identity, the cause, the tasks it was running, and whether somebody else
-killed it.
-"""
+OnOrphan = Callable[[str, Death, str, list[str]], Awaitable[None]]
+"""Told of a dead worker: its identity, how it died and why, the tasks that this speaks of."""
 
 Body = Callable[[Plan, App, Link, "Orders"], Coroutine[Any, Any, int]]
 
@@ -183,11 +187,9 @@ class Orders:
                 self.on_quiet(False)
             case ["running", identity, *ids]:
                 self._running.setdefault(identity, []).extend(ids)
-            case ["orphan" | "killed" as word, identity, cause] if self.on_orphan is not None:
+            case ["orphan", identity, death, cause] if self.on_orphan is not None:
                 running = self._running.pop(identity, [])
-                job = asyncio.ensure_future(
-                    self.on_orphan(identity, cause, running, word == "killed")
-                )
+                job = asyncio.ensure_future(self.on_orphan(identity, Death(death), cause, running))
                 self._jobs.add(job)
                 job.add_done_callback(self._jobs.discard)
 
@@ -244,7 +246,7 @@ async def _worker(plan: Plan, app: App, link: Link, orders: Orders) -> int:
     worker = running.worker
     redis = open_async_link(plan.endpoint)
     orders.on_quiet = worker.quiet
-    orders.on_orphan = _orphan_handler(plan, redis)
+    orders.on_orphan = _orphan_handler(app, redis)
 
     recycling = Recycling(settings.recycle, random=random.random(), now=time.monotonic())  # noqa: S311
     asked = False
@@ -304,11 +306,8 @@ async def _until_drained(worker: Worker, stop: asyncio.Event) -> bool:
 
 async def _scheduler(plan: Plan, app: App, link: Link, orders: Orders) -> int:
     scheduler = await start_scheduler(app, plan.endpoint)
-
-    async def on_orphan(identity: str, cause: str, running: list[str], killed: bool) -> None:
-        await scheduler.hand_back(identity, cause, running, killed=killed)
-
-    orders.on_orphan = on_orphan
+    redis = open_async_link(plan.endpoint)
+    orders.on_orphan = _orphan_handler(app, redis)
     reports = Reports(plan.telemetry, link.role)
 
     async def tick() -> float:
@@ -323,16 +322,22 @@ async def _scheduler(plan: Plan, app: App, link: Link, orders: Orders) -> int:
     await orders.stop.wait()
     link.stopping()
     await orders.finish()
+    await redis.close()
     await scheduler.stop()
     await ticks.stop()
     reports.send(0, ready=False)
     return 0
 
 
-def _orphan_handler(plan: Plan, link: AsyncLink) -> OnOrphan:
-    queues = list(prefixed_queues(plan.settings))
+def _orphan_handler(app: App, link: AsyncLink) -> OnOrphan:
+    queues = list(prefixed_queues(app.settings))
+    rules = retry_rules(app)
 
-    async def on_orphan(identity: str, cause: str, running: list[str], killed: bool) -> None:
+    async def on_orphan(identity: str, death: Death, cause: str, running: list[str]) -> None:
+        if death is Death.HUNG:
+            # What cannot be charged now is blamed for the death, so that it does not go on for ever.
+            running = await charge(link, queues, rules, identity, running, now=time.time())
+        killed = death is Death.KILLED
         await hand_back(link, queues, identity, cause, running, killed=killed)
 
     return on_orphan

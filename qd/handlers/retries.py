@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Callable, Mapping
 
 from qd.config.tasks import RetrySettings, TaskOverrides
@@ -11,6 +13,10 @@ from qd.handlers.routing import Router
 from qd.handlers.task import Task
 from qd.policy.retry import RetryKind, RetryPolicy
 from qd.protocol.message import TaskMessage
+
+_BROKEN_RULE_DELAY = 60.0
+
+_log = logging.getLogger("qd.retry")
 
 
 class RetryRules:
@@ -44,6 +50,17 @@ class RetryRules:
                 return seconds(own(message.terms.retried, error, Task(message)))
             rule = own or self._default
         return rule.delay(message.terms.retried, self._random)
+
+    def safe_delay(self, message: TaskMessage, error: BaseException) -> float:
+        """`delay`, but 60 s where a rule of the user's fails: that must not keep a task from its retry."""
+        try:
+            delay = self.delay(message, error)
+            if not math.isfinite(delay):
+                raise ValueError(f"a delay of {delay} s")
+            return max(delay, 0.0)
+        except BaseException:  # noqa: BLE001 - what is in a rule is the user's
+            _log.exception("the retry rule of %s failed; retrying in 60 s", message.type)
+            return _BROKEN_RULE_DELAY
 
 
 def policy_from(settings: RetrySettings) -> RetryPolicy:

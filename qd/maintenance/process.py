@@ -21,7 +21,6 @@ from qd.maintenance.cron import Cron
 from qd.maintenance.entries import Entry
 from qd.maintenance.forwarder import Forwarder
 from qd.maintenance.janitor import Janitor
-from qd.maintenance.orphans import hand_back
 from qd.maintenance.publisher import Publisher
 from qd.maintenance.recoverer import Recoverer
 from qd.maintenance.stored import Stored
@@ -77,7 +76,6 @@ class Scheduler:
             )
 
         entries = [make(one) for one in declared if one.enabled]
-        self._queues = list(queues)
         self._link = open_async_link(endpoint)
         publisher = Publisher(self._link, self.id, entries, heartbeat=own.heartbeat)
         self._loops = (
@@ -121,13 +119,3 @@ class Scheduler:
         for loop in self._loops:
             await loop.stop()
         await self._link.close()
-
-    async def hand_back(
-        self, owner: str, cause: str, running: Sequence[str], *, killed: bool = False
-    ) -> tuple[int, int]:
-        """
-        Put back what the dead worker *owner* held; see `orphans.hand_back`.
-
-        Returns how many tasks were put back, and how many were archived as poison.
-        """
-        return await hand_back(self._link, self._queues, owner, cause, running, killed=killed)

@@ -44,7 +44,6 @@ _UNLEASED_EVERY = 30.0
 
 _UNLEASED_SLICE = 500
 
-_BROKEN_RULE_DELAY = 60.0
 _CAUSE = "lease expired"
 
 
@@ -117,7 +116,7 @@ class Recoverer:
             if orphan.owner:
                 work.add_own(orphan, message)
             else:
-                work.add_foreign(orphan, message, self._delay(message))
+                work.add_foreign(orphan, message, self._rules.safe_delay(message, LeaseLost()))
         steps = work.steps()
         failure: BaseException | None = None
         moved = False
@@ -161,13 +160,6 @@ class Recoverer:
             verb = "will retry" if step == "retry" else "archived"
             self._log.warning("%s %d tasks of %s: their leases expired", verb, done, queue)
         return bool(done)
-
-    def _delay(self, message: TaskMessage) -> float:
-        try:
-            return max(self._rules.delay(message, LeaseLost()), 0.0)
-        except Exception:  # noqa: BLE001 - a user's rule must not keep a task from being retried
-            self._log.exception("the retry rule of %s failed; retrying in 60 s", message.type)
-            return _BROKEN_RULE_DELAY
 
     async def _reclaim(self, queue: str, now: float) -> int:
         count = await self._link.execute(groups.reclaim(queue, now=int(now), limit=_SETS))

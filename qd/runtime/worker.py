@@ -54,7 +54,7 @@ NoteRunning = Callable[[str, float | None], None]
 
 _log = logging.getLogger("qd.worker")
 
-_PATIENCE = 0.5
+_PATIENCE = 0.3
 """Seconds this process has, after limit and grace, to part with a handler before it counts as hung."""
 
 _DRAIN = 2.0
@@ -374,19 +374,9 @@ class Worker:
             error,
             retried=terms.retried,
             max_retry=terms.max_retry,
-            delay=lambda: self._delay(run.message, error),
+            delay=lambda: self._rules.safe_delay(run.message, error),
             is_failure=is_failure,
         )
-
-    def _delay(self, message: TaskMessage, error: BaseException) -> float:
-        try:
-            delay = self._rules.delay(message, error)
-            if not math.isfinite(delay):
-                raise ValueError(f"a delay of {delay} s")
-            return max(delay, 0.0)
-        except BaseException:  # noqa: BLE001 - a broken rule must not keep a task from being retried
-            _log.exception("the retry rule of %s failed; retrying in 60 s", message.type)
-            return 60.0
 
     def _give_up(self, run: Run) -> None:
         """A handler ignores that it should end: settle its task, and ask to be replaced."""

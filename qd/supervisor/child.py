@@ -29,6 +29,19 @@ class ChildRole(StrEnum):
     MONITOR = "monitor"
 
 
+class Death(StrEnum):
+    """
+    How much the death of a worker says about the tasks it was running.
+
+    CRASHED: one of them is the likely cause. KILLED: somebody else killed it. HUNG: the tasks named
+    did not end at their time limits, and it was ended on their account; the others have no part in it.
+    """
+
+    CRASHED = "crashed"
+    KILLED = "killed"
+    HUNG = "hung"
+
+
 class ReportKind(StrEnum):
     BOOTING = "booting"
     READY = "ready"
@@ -104,10 +117,10 @@ class Link:
         it does on TERM. SIGTERM follows a parent's death too, but needs a handler that runs.
 
     inbox_fd: Non-blocking; lines from the parent: `quiet`, `resume`, and
-        `orphan<TAB>identity<TAB>cause` with the identity of a worker that died and why, after
-        lines `running<TAB>identity<TAB>id...` with the tasks it was running; `killed` instead of
-        `orphan` if it was not of their doing. Read what is left in it before obeying TERM: the
-        last lines come just ahead of the signal.
+        `orphan<TAB>identity<TAB>death<TAB>cause` with the identity of a worker that died, how (see
+        `Death`) and why, after lines `running<TAB>identity<TAB>id...` with the tasks it was
+        running. Read what is left in it before obeying TERM: the last lines come just ahead of the
+        signal.
 
     running: Where a worker notes the tasks whose handlers have started.
     """

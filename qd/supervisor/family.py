@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from qd import failpoint
 from qd.supervisor import linux
-from qd.supervisor.child import Report, ReportKind, inbox_line
+from qd.supervisor.child import Death, Report, ReportKind, inbox_line
 from qd.supervisor.fork import Lifeline, fork_child
 from qd.supervisor.orphans import Orphans
 from qd.supervisor.process import Child
@@ -180,14 +180,17 @@ class Family:
         level = logging.INFO if dead.told_to_go and dead.ready_at is None else logging.ERROR
         self._log.log(level, "%s (pid %d) ended: %s", dead.slot, dead.pid, ending)
         if dead.identity:
-            # It was ended on account of the overdue: the others are not to blame.
-            running = dead.overdue or child.running.read()
-            killed = self._killed_by_others(dead, ending)
-            self.orphans.add(dead.identity, str(ending), running, killed=killed)
+            death = self._judge(dead, ending)
+            running = dead.overdue if death is Death.HUNG else child.running.read()
+            self.orphans.add(dead.identity, death, str(ending), running)
         self.orphans.take_back(dead.pid, now)
 
-    def _killed_by_others(self, dead: ChildState, ending: Ending) -> bool:
-        """Whether it died of a KILL that came neither from here nor for want of memory."""
+    def _judge(self, dead: ChildState, ending: Ending) -> Death:
         before, self._oom_kills = self._oom_kills, linux.oom_kills()
+        if dead.overdue and (dead.abort_at or dead.kill_at):
+            return Death.HUNG
+        # A KILL that came neither from here nor for want of memory says little about the tasks.
         out_of_memory = self._oom_kills != before
-        return ending.signal == signal.SIGKILL and dead.kill_at is None and not out_of_memory
+        if ending.signal == signal.SIGKILL and dead.kill_at is None and not out_of_memory:
+            return Death.KILLED
+        return Death.CRASHED

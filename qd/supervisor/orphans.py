@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 
 from qd import failpoint
-from qd.supervisor.child import ChildRole, inbox_line
+from qd.supervisor.child import ChildRole, Death, inbox_line
 from qd.supervisor.process import Child
 
 # Seconds within which a reader may not yet have done what a line says.
@@ -34,14 +34,12 @@ class Orphans:
     def __len__(self) -> int:
         return len(self._queue)
 
-    def add(self, identity: str, cause: str, running: Sequence[str], *, killed: bool) -> None:
-        """
-        A worker died of *cause*; what was *running* is held responsible. *killed*: by somebody else.
-        """
+    def add(self, identity: str, death: Death, cause: str, running: Sequence[str]) -> None:
+        """A worker died of *cause*; *running* are the tasks that *death* speaks of."""
         for start in range(0, len(running), _IDS_IN_A_LINE):
             part = running[start : start + _IDS_IN_A_LINE]
             self._queue.append(inbox_line("running", identity, *part))
-        self._queue.append(inbox_line("killed" if killed else "orphan", identity, cause))
+        self._queue.append(inbox_line("orphan", identity, death, cause))
 
     def take_back(self, pid: int, now: float) -> None:
         """The child `pid` died: what it was told of late counts as not done."""

@@ -171,9 +171,9 @@ class Record:
         if child.ready_at is None:
             failed = replace(self, boot_failures=self.boot_failures + 1, fatal=child.boot_failure)
             return failed._delayed(now, limits)
-        # One that got work done is no crash loop, however short its life: to wait would only
-        # make the work wait.
-        lived = child.done > 0 or now - child.started_at >= limits.short_life
+        # One that got work done, or was ended for a task's sake, is no crash loop, however short its
+        # life: to wait would only make the work wait.
+        lived = child.done > 0 or bool(child.overdue) or now - child.started_at >= limits.short_life
         if exit_code == RECYCLE_EXIT or lived:
             return self.fresh()
         return self._delayed(now, limits)

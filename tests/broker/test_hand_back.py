@@ -7,7 +7,7 @@ import redis
 
 from qd.broker.link import Link
 from qd.errors import BrokerRefused
-from qd.protocol import codec, keys
+from qd.protocol import codec, constants, keys
 from qd.protocol.ops import upkeep
 from tests.property.asynq_proto import TaskMessage as AsynqMessage
 from tests.support.builders import DAY, NOW, NOW_NS, OWNER, UNTIL, Queue, message, new
@@ -15,9 +15,19 @@ from tests.support.servers import RedisServer
 from tests.support.snapshot import snapshot
 
 
-def hand_back(link: Link, *running: str, owner: str = OWNER) -> tuple[list[str], list[str]]:
+def hand_back(
+    link: Link, *running: str, owner: str = OWNER, killed: bool = False
+) -> tuple[list[str], list[str]]:
     return link.execute(
-        upkeep.hand_back("mail", owner, running=running, cause="signal 9", day=DAY, now_ns=NOW_NS)
+        upkeep.hand_back(
+            "mail",
+            owner,
+            running=running,
+            cause="signal 9",
+            killed=killed,
+            day=DAY,
+            now_ns=NOW_NS,
+        )
     )
 
 
@@ -44,6 +54,18 @@ def test_the_oldest_is_the_next_to_run_before_all_that_waits(queue: Queue, link:
     taken = queue.take(9, nonce="n2")
     assert taken is not None
     assert [(one.id, one.deaths) for one in taken] == [("a", 1), ("b", 0), ("c", 1), ("new", 0)]
+
+
+def test_that_somebody_killed_its_worker_is_forgiven_a_task_once(
+    queue: Queue, link: Link, raw: redis.Redis
+) -> None:
+    queue.hold("t1")
+    for killed in range(constants.POISON_DEATHS_IN_COMPANY):
+        deaths = str(killed).encode() if killed else None
+        assert hand_back(link, "t1", killed=True) == (["t1"], [])
+        assert raw.hget(keys.task("mail", "t1"), "qd_deaths") == deaths
+        queue.take(1, nonce=f"n{killed}")
+    assert hand_back(link, "t1", killed=True) == ([], ["t1"])
 
 
 def test_the_second_death_archives_a_task_counts_it_as_failed_and_says_why(

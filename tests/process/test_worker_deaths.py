@@ -69,6 +69,25 @@ def test_a_handler_that_blocks_the_loop_for_ever_is_ended_by_the_watchdog(daemon
     still_works(daemon, proc)
 
 
+def test_a_loop_in_c_is_ended_at_its_time_limit_and_only_its_task_is_charged(
+    daemon: Daemon,
+) -> None:
+    """It keeps the interpreter's lock: within its process, nothing can be done about it."""
+    daemon.worker(processes=1, hard_grace="100ms")
+    proc = daemon.start()
+    neighbour = daemon.enqueue("hold")
+    daemon.wait_for("start", neighbour)
+    task_id = daemon.enqueue("loops", timeout=1)
+    assert daemon.settled(task_id) == "retry"
+    assert daemon.error(task_id) == "context deadline exceeded"
+    assert daemon.retried(task_id) == 1
+    daemon.wait_for("start", neighbour, count=2)
+    assert daemon.raw.hget(keys.task(QUEUE, neighbour), "qd_deaths") is None
+    daemon.let_go()
+    assert daemon.settled(neighbour) == "", "it was handed back, and is nobody's suspect"
+    assert "out of time" in proc.err.text()
+
+
 def test_a_thread_that_spins_is_interrupted_at_its_time_limit(daemon: Daemon) -> None:
     proc = daemon.start()
     before = workers_of(proc)

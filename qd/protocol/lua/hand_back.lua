@@ -48,7 +48,7 @@ for _, id in ipairs(redis.call('LRANGE', KEYS[2], 0, -1)) do
     redis.call('HDEL', task, 'qd_owner')
     local deaths = 0
     if running[id] then
-      deaths = count_death(task, ARGV[5], ARGV[8] == '1')
+      deaths = count_death(task, ARGV[5], ARGV[10] == '1')
     end
     if deaths >= tonumber(ARGV[6]) then
       redis.call('ZADD', KEYS[4], ARGV[4], id)

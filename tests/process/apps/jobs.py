@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -87,6 +88,13 @@ def spins(ctx: qd.Context) -> None:
     note("start", ctx)
     while True:
         pass
+
+
+@app.task("loops")
+def loops(ctx: qd.Context) -> None:
+    """One call into C that keeps the interpreter's lock for hours."""
+    note("start", ctx)
+    re.match(r"(a|aa)+$", "a" * 60 + "b")
 
 
 @app.task("blocks")

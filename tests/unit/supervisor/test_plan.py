@@ -254,6 +254,18 @@ def test_silent_child_is_aborted_and_then_killed() -> None:
     assert decide(ONE, replace(aborted, kill_at=NOW + 2), now=NOW + 9).actions == ()
 
 
+def test_silent_child_with_tasks_out_of_time_is_aborted_long_before_the_watchdog() -> None:
+    child = ready(1, W0, overdue=("t1",), seen_at=NOW - LIMITS.silence)
+    [action] = decide(ONE, child).actions
+    assert action == Abort(1, "it hangs, with tasks that are out of time: t1")
+
+
+def test_child_that_ticks_ends_its_tasks_itself() -> None:
+    step = decide(ONE, ready(1, W0, overdue=("t1",), seen_at=NOW - 1))
+    assert step.actions == ()
+    assert step.wake_at == NOW - 1 + LIMITS.silence
+
+
 def test_watchdog_can_be_off() -> None:
     child = ready(1, W0, seen_at=NOW - 3000)
     assert decide(ONE, child, limits=replace(LIMITS, watchdog=0)).actions == ()

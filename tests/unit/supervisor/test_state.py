@@ -86,9 +86,11 @@ def test_child_that_was_ready_and_died_young_is_delayed_but_no_boot_failure() ->
     assert (record.boot_failures, record.not_before) == (0, 9.5)
 
 
-def test_child_that_died_young_after_it_had_ended_tasks_is_replaced_at_once() -> None:
-    useful = replace(READY, done=1)
-    record = Record(short_lives=3, not_before=0.0).after_death(useful, KILLED, 2.0, LIMITS)
+@pytest.mark.parametrize(
+    "child", [replace(READY, done=1), replace(READY, overdue=("t1",))], ids=["useful", "hung"]
+)
+def test_child_that_died_young_and_was_no_failure_is_replaced_at_once(child: ChildState) -> None:
+    record = Record(short_lives=3, not_before=0.0).after_death(child, KILLED, 2.0, LIMITS)
     assert (record.short_lives, record.not_before) == (0, 0.0)
 
 

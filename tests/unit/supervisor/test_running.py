@@ -1,0 +1,64 @@
+"""The table of running tasks that a child shares with its parent."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from qd.supervisor.running import RunningTable
+
+
+@pytest.fixture
+def table() -> Iterator[RunningTable]:
+    with closing(RunningTable()) as table:
+        yield table
+
+
+def test_what_a_dead_child_was_running_is_there_with_its_time(table: RunningTable) -> None:
+    pid = os.fork()
+    if pid == 0:
+        table.start("over", 5.0)
+        table.start("long", 30.0)
+        table.start("späte", 20.0)
+        table.end("over")
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert sorted(table.read()) == ["long", "späte"]
+    assert table.overdue(20.0) == ["späte"]
+    assert table.next_overdue(20.0) == 30.0
+    assert table.next_overdue(30.0) is None
+
+
+def test_it_tells_whether_any_task_came_to_its_end(table: RunningTable) -> None:
+    assert not table.any_ended
+    table.start("one", 5.0)
+    assert not table.any_ended
+    table.end("one")
+    assert table.any_ended
+    table.start("two", 5.0)
+    table.start("three", 5.0)
+    table.end("three")
+    assert table.any_ended
+
+
+def test_what_does_not_fit_is_left_out(table: RunningTable) -> None:
+    table.start("x" * 127, 5.0)
+    table.start("y" * 128, 5.0)
+    assert table.read() == ["x" * 127]
+    for number in range(600):
+        table.start(str(number), 5.0)
+    assert len(table.read()) == 512
+    table.end("599")
+    table.end("y" * 128)
+    assert len(table.read()) == 512
+
+
+def test_a_place_is_used_again_without_traces_of_the_one_before(table: RunningTable) -> None:
+    table.start("a long name", 5.0)
+    table.end("a long name")
+    table.start("new", 7.0)
+    assert table.read() == ["new"]
+    assert table.overdue(6.0) == []
