@@ -127,14 +127,14 @@ MUTATIONS = (
     Mutation(
         "what is running is noted before the handler starts",
         "qd/runtime/worker.py",
-        "self._note_running(run.message.id, True)",
-        "self._note_running(run.message.id, False)",
+        "self._note_running(run.message.id, hung_from)",
+        "self._note_running(run.message.id, None)",
         "tests/process/test_worker_deaths.py"
         "::test_a_task_that_kills_its_process_twice_is_archived_as_poison[die]",
     ),
     Mutation(
         "deaths are counted",
-        f"{_LUA}/hand_back.lua",
+        f"{_LUA}/lib/deaths.lua",
         "redis.pcall('HINCRBY', task, 'qd_deaths', 1)",
         "redis.pcall('HINCRBY', task, 'qd_deaths', 0)",
         "tests/maintenance/test_orphans.py::test_a_task_that_kills_its_worker_twice_is_archived",
