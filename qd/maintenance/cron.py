@@ -90,7 +90,7 @@ class Cron:
             if isinstance(outcome, BrokerUnavailable) or not isinstance(outcome, Exception):
                 raise outcome
             self._troubles.failed(name, outcome)
-            pause = _AFTER_TROUBLE
+            pause = min(pause, _AFTER_TROUBLE)
         for entry in self._entries:
             # Ticks that failed just now are tried again after the pause for that.
             if entry.next_at is not None and entry.next_at > now:

@@ -13,7 +13,7 @@ import pytest
 from qd.broker.connect import open_async_link
 from qd.broker.endpoint import Endpoint
 from qd.client.compose import Composer
-from qd.client.declared import Declared
+from qd.client.declared import Declared, compose_tick, from_json
 from qd.errors import CronError, InvalidName
 from qd.handlers.options import NO_OPTIONS, TaskOptions
 from qd.maintenance.counters import Counters
@@ -325,6 +325,30 @@ async def test_entries_are_shown_at_once_with_their_times_and_options(lab: Lab) 
     assert await loop.step(T0 + 10) == 10
     (shown,) = published(lab, "h:1:u")
     assert (shown.next_ns, shown.prev_ns) == ((T0 + 20) * 10**9, (T0 + 10) * 10**9)
+
+
+async def test_beside_it_stands_all_that_is_needed_to_make_its_task(lab: Lab) -> None:
+    one = entry(T0, payload={"a": 1}, options={"queue": "q", "max_retry": 3}, missed="all(5)")
+    loop = Publisher(lab.link, "h:1:u", [one], heartbeat=10)
+    await loop.step(T0)
+    (document,) = lab.raw.lrange(keys.scheduler_entries("h:1:u"), 0, -1)
+    assert lab.raw.ttl(keys.scheduler_entries("h:1:u")) == 20
+    whole = from_json(document)
+    assert (whole.name, whole.timezone, whole.missed) == ("job", "UTC", "all(5)")
+    assert compose_tick(whole, COMPOSER, T0, T0).new == one.compose(T0, T0).new
+
+
+async def test_a_publisher_shows_what_it_is_told_and_nothing_once_there_is_nothing(
+    lab: Lab,
+) -> None:
+    loop = Publisher(lab.link, "h:1:u", [entry()], heartbeat=10)
+    loop.start()
+    await aeventually(lambda: published(lab, "h:1:u"))
+    loop.show([entry(name="one"), entry(name="two")])
+    await aeventually(lambda: len(published(lab, "h:1:u")) == 2)
+    loop.show([])
+    await aeventually(lambda: not lab.raw.exists(keys.SCHEDULERS, keys.scheduler("h:1:u")))
+    await loop.stop()
 
 
 async def test_after_a_restart_the_last_firing_and_the_history_are_still_known(lab: Lab) -> None:
