@@ -30,7 +30,8 @@ class Schedules:
     Iterating gives what code and configuration declare, one of the configuration in place of one of
     the same name in the code. What was added at run time stands in Redis and goes before both; all
     schedulers with the same `queue_prefix` take a change over at once, and no tick is lost or comes
-    twice because of it.
+    twice because of it. What asks Redis waits for its answer: from a coroutine, call it with
+    `asyncio.to_thread`.
     """
 
     def __init__(
@@ -94,17 +95,17 @@ class Schedules:
     def put(self, declared: Declared) -> bool:
         """`add` for what is declared already."""
         payload = self._check(declared)
-        before = self.added().get(declared.name)
-        if before is None:
-            since: int | None = int(time.time())
-        else:
-            since = before.since
-            if before.options.queue != declared.options.queue:
-                raise UsageError(
-                    f"{declared.name} is in the queue {before.options.queue or 'of its task type'},"
-                    f" and would change to {declared.options.queue or 'that of its task type'}",
-                    hint="Remove it first, or choose another name.",
+        for own in self:
+            # Without a queue of its own, it takes the place of the other in the same one.
+            if own.name == declared.name and own.options.queue is not None:
+                declared = replace(
+                    declared, options=declared.options.over(TaskOptions(queue=own.options.queue))
                 )
+                _same_queue(own.options.queue, declared)
+        before = self.added().get(declared.name)
+        if before is not None:
+            _same_queue(before.options.queue, declared)
+        since = int(time.time()) if before is None else before.since
         document = replace(declared, payload=payload, since=since).to_json()
         self._link().execute(cron.store(self._settings.queue_prefix, declared.name, document))
         return before is None
@@ -143,6 +144,16 @@ class Schedules:
         composer = make_composer(self._settings)
         composer.compose(task_type, declared.payload, declared.options, now=time.time())
         return composer.encode_payload(task_type, declared.payload)
+
+
+def _same_queue(queue: str | None, declared: Declared) -> None:
+    if queue != declared.options.queue:
+        raise UsageError(
+            f"{declared.name} is in the queue {queue or 'of its task type'}, and would change to "
+            f"{declared.options.queue or 'that of its task type'}: ticks are counted beside their "
+            "queue",
+            hint="Remove it first, or choose another name.",
+        )
 
 
 def from_settings(name: str, entry: ScheduleEntry) -> Declared:

@@ -248,7 +248,7 @@ def add(
     known = {one.name: one for one in session.inspector.periodic.all(session.settings.queue_prefix)}
     before = known.get(name)
     if before is not None and before.source in ("code", "config"):
-        _same_queue(session, before, declared)
+        declared = _in_its_queue(session, before, declared)
         session.out.say(f"It stands in for the entry of this name in {_place(before.source)}.")
     added = _schedules(session).put(declared)
     due = declared.schedule("UTC").next(session.out.now)
@@ -274,14 +274,21 @@ def _taken_over(session: Session, declared: Declared) -> bool:
     return False
 
 
-def _same_queue(session: Session, before: PeriodicView, declared: Declared) -> None:
+def _in_its_queue(session: Session, before: PeriodicView, declared: Declared) -> Declared:
+    """Return what is to stand in for *before*, in the same queue, beside which ticks are counted."""
+    from dataclasses import replace
+
     wanted = declared.options.queue
-    if wanted is not None and session.stored(wanted) != before.queue:
+    if before.queue is None or (wanted is not None and session.stored(wanted) == before.queue):
+        return declared
+    if wanted is not None:
         raise WrongState(
             f"{before.name} is in the queue {before.queue}, and would change to"
             f" {session.stored(wanted)}: ticks are counted beside their queue",
             hint="Choose another name.",
         )
+    queue = before.queue.removeprefix(session.settings.queue_prefix)
+    return replace(declared, options=replace(declared.options, queue=queue))
 
 
 def _place(source: str) -> str:

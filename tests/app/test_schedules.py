@@ -47,6 +47,17 @@ def test_the_queue_of_an_entry_cannot_change(app: App) -> None:
         app.schedules.add("nightly", "@daily", "report", queue="high")
 
 
+def test_an_entry_takes_the_place_of_a_declared_one_in_the_same_queue(make_app: MakeApp) -> None:
+    app = make_app(schedule={"nightly": {"spec": "@daily", "type": "report", "queue": "low"}})
+    app.schedules.add("nightly", "@hourly", "report")
+    assert app.schedules.added()["nightly"].options.queue == "low"
+    assert not app.schedules.add("nightly", "@every 2h", "report")
+    assert not app.schedules.add("nightly", "@hourly", "report", queue="low")
+    app.schedules.remove("nightly")
+    with pytest.raises(UsageError, match="in the queue low, and would change to high"):
+        app.schedules.add("nightly", "@hourly", "report", queue="high")
+
+
 @pytest.mark.parametrize(
     ("error", "message", "given"),
     [

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from qd import App
+from qd.client.declared import from_json
 from qd.handlers.options import TaskOptions
 from qd.protocol import keys
 from qd.protocol.ops.cron import entry_id
@@ -284,6 +285,8 @@ def test_add_in_place_of_a_declared_entry_says_so_and_keeps_its_queue(
     assert "is in the queue low, and would change to high" in wrong
     done = cli("cron", "add", "nightly", "@hourly", "report")
     assert "stands in for the entry of this name in the configuration" in done.err
+    (document,) = store.raw.hvals(keys.schedule(""))
+    assert from_json(document).options.queue == "low"
 
 
 def test_rm_refuses_a_declared_entry_and_says_what_to_do(cli: Cli, store: Store) -> None:
