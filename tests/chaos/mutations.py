@@ -90,10 +90,9 @@ MUTATIONS = (
     Mutation(
         "leases live until the last outcome is written",
         "qd/runtime/worker.py",
-        "        await self._put_back(self._executor.take_waiting())\n",
-        "        await self._put_back(self._executor.take_waiting())\n"
-        "        self._held._runs.clear()\n",
-        f"{_STOPPING}::test_nothing_stays_behind_when_leases_are_renewed_while_stopping",
+        "        await self._fetcher.stop()\n",
+        "        await self._fetcher.stop()\n        await self._heartbeater.stop()\n",
+        f"{_STOPPING}::test_leases_are_renewed_while_a_stop_waits",
     ),
     Mutation(
         "an outcome that could not be written is kept",
@@ -175,7 +174,7 @@ MUTATIONS = (
         "if tonumber(ARGV[1]) <= (tonumber(known[1]) or -1) then",
         "if false then",
         "tests/maintenance/test_cron.py"
-        "::test_a_tick_enqueues_its_task_once_however_many_schedulers_try",
+        "::test_a_scheduler_that_lags_behind_fires_no_tick_whose_task_has_come_and_gone",
     ),
     Mutation(
         "a set that was put back is not merged",
@@ -201,17 +200,17 @@ MUTATIONS = (
     ),
     Mutation(
         "a full server can be drained",
-        f"{_LUA}/done.lua",
+        f"{_LUA}/dequeue.lua",
         "-- flags: allow-oom\n",
         "",
-        f"{_FENCE}::test_a_full_server_is_no_obstacle",
+        "tests/broker/test_dequeue.py::test_a_full_server_can_be_emptied",
     ),
     Mutation(
         "what a dead child has said is read before it is judged",
         "qd/supervisor/family.py",
         "                self._note(child, child.read_all(now))\n",
         "",
-        f"{_SUPERVISOR}::test_child_that_can_never_start_ends_everything_at_once",
+        f"{_SUPERVISOR}::test_what_a_child_said_just_before_its_end_is_heard",
     ),
     Mutation(
         "news of a death told to a child that dies is told again",

@@ -46,15 +46,14 @@ def say(event: str, version: str, detail: str = "") -> None:
 def child(behaviour: str, version: str, link: Link) -> int:
     read_fd, write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(write_fd)
-    numbers = ["TERM", "QUIT", "USR1", "ALRM", "VTALRM", "PROF", "XCPU", "WINCH"]
+    numbers = ["TERM", "QUIT", "USR1", "ALRM", "VTALRM", "PROF", "XCPU", "WINCH", "IO"]
     for number in [signal.Signals[f"SIG{name}"] for name in numbers]:
         signal.signal(number, lambda *_: None)
     say("booting", version, link.role)
     if behaviour == BROKEN:
         raise RuntimeError("broken on purpose")
     if behaviour == REFUSING:
-        link.boot_failed("there is no module\nof that name", 2)
-        return 2
+        return refuse(link)
     if behaviour == DEAF:
         signal.signal(signal.SIGABRT, signal.SIG_IGN)
     if behaviour == STRANGE:
@@ -107,7 +106,14 @@ def obey(number: signal.Signals, behaviour: str, version: str, link: Link) -> in
             return DONE_EXIT
         case signal.SIGWINCH:
             start_helper(version)
+        case signal.SIGIO:
+            return refuse(link)
     return None
+
+
+def refuse(link: Link) -> int:
+    link.boot_failed("there is no module\nof that name", 2)
+    return 2
 
 
 def leave_stranger(version: str) -> None:

@@ -216,6 +216,18 @@ def test_child_that_can_never_start_ends_everything_at_once(start: Start) -> Non
     assert proc.err.all("ERROR .*cannot start: there is no module")
 
 
+def test_what_a_child_said_just_before_its_end_is_heard(start: Start) -> None:
+    proc = start(workers=1, worker="slow")
+    child = pid_of(proc.out.wait(r"^booting v1 (\d+)"))
+    # So that the parent finds the words and the death at the same time.
+    proc.signal(signal.SIGSTOP)
+    os.kill(child, signal.SIGIO)
+    eventually(lambda: state_of(child) == "Z")
+    proc.signal(signal.SIGCONT)
+    assert proc.wait() == 2
+    assert proc.err.all("ERROR .*cannot start: there is no module")
+
+
 def test_child_that_is_not_ready_in_time_is_replaced(start: Start) -> None:
     proc = start(workers=1, worker="slow", limits={"boot": 0.2})
     first = pid_of(proc.out.wait(r"^booting v1 (\d+)"))

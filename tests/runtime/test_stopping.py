@@ -11,6 +11,7 @@ import pytest
 
 from qd import Context
 from qd.protocol import keys
+from qd.protocol.constants import HEARTBEAT
 from tests.runtime.lab import QUEUE, Lab, soon
 from tests.support.wait import aeventually
 
@@ -124,6 +125,32 @@ async def test_a_synchronous_handler_is_put_back_and_told_to_end(lab: Lab) -> No
     assert lab.state(info.id) == "pending"
     assert lab.message(info.id).terms.retried == 0
     await aeventually(told.is_set)
+
+
+async def test_leases_are_renewed_while_a_stop_waits(lab: Lab) -> None:
+    started, go = asyncio.Event(), asyncio.Event()
+
+    @lab.app.task("work")
+    async def work() -> None:
+        started.set()
+        await go.wait()
+
+    worker = await lab.start()
+    info = await lab.enqueue("work")
+    await soon(started)
+    stopping = asyncio.ensure_future(lab.stop(60))
+    await aeventually(lambda: worker._fetcher._stopping)
+    # The beat that tells everybody of the stop comes at once.
+    await aeventually(lambda: b"stopped" in b"".join(lab.raw.mget(lab.raw.keys("asynq:servers:*"))))
+
+    def lease() -> float:
+        return float(lab.raw.zscore(keys.lease(QUEUE), info.id) or 0)
+
+    before = lease()
+    await aeventually(lambda: lease() > before, HEARTBEAT + 5)
+    go.set()
+    await stopping
+    assert lab.state(info.id) == ""
 
 
 async def test_a_second_stop_waits_no_longer(lab: Lab) -> None:
