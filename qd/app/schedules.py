@@ -67,7 +67,8 @@ class Schedules:
         Add a periodic task, or change the one that was added under this name. Safe to repeat.
 
         The arguments are those of `App.schedule`. Ticks up to now are not enqueued; a changed entry
-        goes on where it stands. Returns False if it was changed.
+        goes on where it stands, without a queue given in the queue it has. Returns False if it was
+        changed.
 
         Raises:
             CronError: The spec or the time zone cannot be read.
@@ -95,16 +96,17 @@ class Schedules:
     def put(self, declared: Declared) -> bool:
         """`add` for what is declared already."""
         payload = self._check(declared)
-        for own in self:
-            # Without a queue of its own, it takes the place of the other in the same one.
-            if own.name == declared.name and own.options.queue is not None:
-                declared = replace(
-                    declared, options=declared.options.over(TaskOptions(queue=own.options.queue))
-                )
-                _same_queue(own.options.queue, declared)
         before = self.added().get(declared.name)
+        queue = declared.options.queue
+        for other in (before, *self):
+            if other is None or other.name != declared.name or other.options.queue is None:
+                continue
+            # Without a queue of its own it stays where the other is.
+            queue = queue or other.options.queue
+            _same_queue(other.options.queue, queue, declared.name)
         if before is not None:
-            _same_queue(before.options.queue, declared)
+            _same_queue(before.options.queue, queue, declared.name)
+        declared = replace(declared, options=replace(declared.options, queue=queue))
         since = int(time.time()) if before is None else before.since
         document = replace(declared, payload=payload, since=since).to_json()
         self._link().execute(cron.store(self._settings.queue_prefix, declared.name, document))
@@ -146,12 +148,11 @@ class Schedules:
         return composer.encode_payload(task_type, declared.payload)
 
 
-def _same_queue(queue: str | None, declared: Declared) -> None:
-    if queue != declared.options.queue:
+def _same_queue(present: str | None, wanted: str | None, name: str) -> None:
+    if present != wanted:
         raise UsageError(
-            f"{declared.name} is in the queue {queue or 'of its task type'}, and would change to "
-            f"{declared.options.queue or 'that of its task type'}: ticks are counted beside their "
-            "queue",
+            f"{name} is in the queue {present or 'of its task type'}, and would change to "
+            f"{wanted or 'that of its task type'}: ticks are counted beside their queue",
             hint="Remove it first, or choose another name.",
         )
 

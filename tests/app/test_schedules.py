@@ -45,6 +45,11 @@ def test_the_queue_of_an_entry_cannot_change(app: App) -> None:
     app.schedules.add("nightly", "@daily", "report", queue="low")
     with pytest.raises(UsageError, match="in the queue low, and would change to high"):
         app.schedules.add("nightly", "@daily", "report", queue="high")
+    app.schedules.add("nightly", "@hourly", "report")
+    assert app.schedules.added()["nightly"].options.queue == "low"
+    app.schedules.add("other", "@daily", "report")
+    with pytest.raises(UsageError, match="in the queue of its task type"):
+        app.schedules.add("other", "@daily", "report", queue="high")
 
 
 def test_an_entry_takes_the_place_of_a_declared_one_in_the_same_queue(make_app: MakeApp) -> None:
