@@ -118,8 +118,7 @@ def _plan(some: Sequence[Finding]) -> str:
     rule = RULES[first.rule]
     what = plural(len(some), rule.one, rule.several)
     where = f"{first.queue}: " if first.queue else ""
-    then = first.remedy or "is left to you"
-    return f"  {where}{what} ({_sample(some)}): {'each ' if len(some) > 1 else ''}{then}"
+    return f"  {where}{what} ({_sample(some)}) -> {first.remedy or 'left to you'}"
 
 
 def _sample(some: Sequence[Finding]) -> str:

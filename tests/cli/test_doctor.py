@@ -69,7 +69,7 @@ def test_fix_shows_its_plan_and_does_nothing_where_nobody_can_be_asked(
     _damage(store)
     done = cli("doctor", "--fix", code=5)
     assert done.out == ""
-    assert "default: 2 listed ids without a task (ghost-1, ghost-2): each the id leaves" in done.err
+    assert "default: 2 listed ids without a task (ghost-1, ghost-2) -> the id leaves" in done.err
     assert "Carry out 3 repairs?" in done.err
     assert store.raw.llen(keys.pending("default")) == 3
 

@@ -64,7 +64,7 @@ RULES = {
     "ghost": Rule(
         "listed id without a task",
         "listed ids without a task",
-        "counted and moved about, and never run",
+        "it is counted and never runs, and asynq's tools fail on its queue",
     ),
     "empty": Rule(
         "task without a message",

@@ -60,7 +60,7 @@ def judge_task(task: TaskFacts, ward: Ward) -> Finding | None:
         rule,
         ward.queue,
         task.id,
-        _evidence(task),
+        _evidence(rule, task),
         repair.remedy,
         doctor.mend_task(
             ward.queue,
@@ -172,13 +172,15 @@ def _is_list(place: str) -> bool:
     return place in ("pending", "active")
 
 
-def _evidence(task: TaskFacts) -> str:
+def _evidence(rule: str, task: TaskFacts) -> str:
     if task.kind not in ("none", "hash"):
         return f"its key is a {task.kind}"
     state = task.state if task.state in _STATES else f'"{task.state}"'
     says = "no hash" if task.kind == "none" else f"state {state}"
     if task.kind == "hash" and task.message is None:
         says += ", no message"
+    elif rule == "undecodable":
+        says += ", unreadable message"
     shown = [
         f"{place} ({times:.0f} times)" if _is_list(place) and times > 1 else place
         for place, times in task.places.items()
