@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from tests.chaos.mutations import MUTATIONS, Mutation
@@ -64,6 +66,16 @@ def _test(copy: Path, *tests: str) -> int:
         ).returncode
     except subprocess.TimeoutExpired:
         return _RED
+    finally:
+        _end_leftovers(copy)
+
+
+def _end_leftovers(copy: Path) -> None:
+    """What a broken line leaves running would go on for ever."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (process / "cwd").readlink().is_relative_to(copy):
+                os.kill(int(process.name), signal.SIGKILL)
 
 
 def _copy(source: Path, target: Path) -> None:
