@@ -63,6 +63,9 @@ class Session:
     @cached_property
     def connection(self) -> Connection:
         """Knows where Redis is; starts the private server if none is configured."""
+        from qd.broker.lean import import_redis
+
+        import_redis()
         from qd.app.connection import Connection
 
         connection = Connection(self.settings, self.out.say, say_joined=False)
@@ -78,25 +81,28 @@ class Session:
             ConfigError: `redis.enabled` is false, or production without an address.
             BrokerUnavailable: The private server cannot be started.
         """
+        endpoint = self.connection.endpoint
         from qd.broker.connect import open_link
 
-        link = open_link(self.connection.endpoint)
+        link = open_link(endpoint)
         self._closing.callback(link.close)
         return link
 
     @cached_property
     def inspector(self) -> Inspector:
         """The operator's view of the same Redis."""
+        link = self.link
         from qd.inspector.inspector import Inspector
 
-        return Inspector(self.link)
+        return Inspector(link)
 
     @cached_property
     def client(self) -> Client:
         """A client that enqueues with the options of the settings."""
+        connection = self.connection
         from qd.app.client import make_client
 
-        client = make_client(self.settings, self.connection, self.options_of)
+        client = make_client(self.settings, connection, self.options_of)
         self._closing.callback(client.close)
         return client
 
