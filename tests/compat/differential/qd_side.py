@@ -131,8 +131,10 @@ class QdSide:
         return [_fate(fates[task_id]) for task_id in op["tasks"]]
 
     def _result(self, op: dict[str, Any]) -> str:
-        step = endings.write_result(QUEUE, self._owner, op["id"], op["result"].encode())
-        return "ok" if self._link.execute(step) else "not-found"
+        run = self._runs.get(op["id"])
+        held = run.held if run is not None else Held(op["id"], 0, 0)
+        step = endings.write_result(QUEUE, self._owner, held, op["result"].encode())
+        return "ok" if self._link.execute(step) is Fate.OK else "not-found"
 
     def _extend(self, op: dict[str, Any]) -> str:
         held = self._runs[op["id"]].held
