@@ -77,6 +77,8 @@ def test_what_they_ask_for_is_served(daemon: Daemon, tmp_path: Path) -> None:
     daemon.server.start()
     # The server came back empty.
     daemon.enqueue("fine")
+    processed = "asynq_tasks_processed_total"
+    eventually(lambda: scraper.value(processed, type="fine", status="success"), 20)
     eventually(lambda: served(scraper.samples(), "asynq_queue_size"), 20)
     daemon.let_go()
 
