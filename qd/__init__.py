@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from qd.client.client import Client as Client
     from qd.client.info import TaskInfo as TaskInfo
     from qd.errors import DuplicateTask as DuplicateTask
+    from qd.errors import EffectInDoubt as EffectInDoubt
     from qd.errors import QdError as QdError
     from qd.errors import RetryAfter as RetryAfter
     from qd.errors import RevokeTask as RevokeTask
@@ -50,6 +51,7 @@ _HOMES = {
     "lock": "qd.app.lock",
     "QdError": "qd.errors",
     "DuplicateTask": "qd.errors",
+    "EffectInDoubt": "qd.errors",
     "TaskIdConflict": "qd.errors",
     "SkipRetry": "qd.errors",
     "RevokeTask": "qd.errors",

@@ -246,6 +246,19 @@ class TaskCancelled(QdError):
         super().__init__("context canceled")
 
 
+class EffectInDoubt(QdError):
+    """
+    A run before this one has begun a side effect and died: nobody knows whether it happened.
+
+    Raised by `ctx.once` only if it was asked to. Find out where the effect would show, then call it
+    again without `doubt="raise"`, or leave it.
+    """
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"once({key!r}): an earlier run may have done this, and has not noted it")
+        self.key = key
+
+
 class LeaseLost(QdError):
     """The task was given to another worker; whatever this run does now is not recorded."""
 

@@ -116,6 +116,8 @@ def worker_options(app: App, state: Mapping[str, Any]) -> WorkerOptions:
         on_error=app.error_hook,
         is_failure=app.failure_test,
         state=state,
+        queue_prefix=app.settings.queue_prefix,
+        once_keep=settings.once_keep,
     )
 
 

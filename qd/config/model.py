@@ -109,6 +109,12 @@ class WorkerSettings:
         DURATION,
         minimum=1,
     )
+    once_keep: float = setting(
+        7 * 24 * 3600.0,
+        "how long ctx.once() remembers that something was done",
+        DURATION,
+        minimum=1,
+    )
     recycle: RecycleSettings = section(
         RecycleSettings, "Replace a worker process by a fresh one, without a gap."
     )

@@ -2,18 +2,43 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+import uuid
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal, Protocol, TypeVar
 
 from qd import jsoncodec
+from qd.durations import seconds
+from qd.errors import LeaseLost, TaskCancelled, TaskTimeout
+from qd.handlers.once import Effect, read
+from qd.handlers.options import Duration
 from qd.protocol.message import TaskMessage
+from qd.protocol.op import Op
 
-WriteResult = Callable[[bytes], Awaitable[None]]
-WriteResultNow = Callable[[bytes], None]
+T = TypeVar("T")
+
+# In these cases a side effect was broken off, and may have happened or not.
+_BROKEN_OFF = (TaskTimeout, TaskCancelled, LeaseLost)
 
 logger = logging.getLogger("qd.task")
+
+
+class Backing(Protocol):
+    """What a context needs of the worker that runs its handler."""
+
+    queue_prefix: str
+    once_keep: float
+
+    async def execute(self, op: Op[T]) -> T:
+        """Carry out a step on Redis."""
+
+    def blocking(self, work: Coroutine[Any, Any, T], instead: str) -> T:
+        """Wait for *work* in a handler's thread; *instead* is what to use on the event loop."""
+
+    async def write_result(self, context: Context, result: bytes) -> None:
+        """Store a result under the lease; raises LeaseLost."""
 
 
 class Context:
@@ -23,19 +48,18 @@ class Context:
     `state` is what the application's lifespan hook made for this worker process.
     """
 
-    __slots__ = ("_message", "_write", "_write_now", "cancelled", "carried", "deadline_at", "state")
+    __slots__ = ("_backing", "_message", "_run", "cancelled", "carried", "deadline_at", "state")
 
     def __init__(
         self,
         message: TaskMessage,
         deadline_at: float,
-        write: WriteResult,
-        write_now: WriteResultNow,
+        backing: Backing,
         state: Mapping[str, Any],
     ) -> None:
         self._message = message
-        self._write = write
-        self._write_now = write_now
+        self._backing = backing
+        self._run = ""
         self.deadline_at = deadline_at
         self.state = state
         self.cancelled = False
@@ -115,11 +139,87 @@ class Context:
         Raises:
             LeaseLost: The task is another worker's by now.
         """
-        await self._write(as_bytes(result))
+        await self._backing.write_result(self, as_bytes(result))
 
     def write_result_now(self, result: Any) -> None:
         """The same for synchronous handlers."""
-        self._write_now(as_bytes(result))
+        work = self._backing.write_result(self, as_bytes(result))
+        self._backing.blocking(work, "await ctx.write_result(...)")
+
+    async def once(
+        self,
+        key: str,
+        function: Callable[[], Any],
+        *,
+        keep: Duration | None = None,
+        doubt: Literal["run", "raise"] = "run",
+    ) -> Any:
+        """
+        Run *function* unless it was done under this *key* before; return what it gave then.
+
+        For effects outside that a second run of the task must not repeat: a charge, a mail. The key
+        holds over all tasks and hosts that share Redis and queue prefix, so put ids in it. While one
+        call is at it, all others wait for its result.
+
+        The result is kept as JSON for *keep* (`worker.once_keep`, seven days), and comes from there
+        in the first run as well; without a JSON form it is None. If *function* raises, nothing has
+        happened: the next call runs it again. If its process dies, or the run is broken off, after
+        the effect and before the note of it, nobody can know: the next run of the task does it
+        again, or raises EffectInDoubt, as *doubt* says.
+
+        Raises:
+            EffectInDoubt: See above.
+            BrokerError: Redis went away before it began; *function* was not called.
+        """
+        effect = self._effect(key, keep, doubt)
+        begun = await effect.claim()
+        if begun.done:
+            return read(begun.result)
+        try:
+            result = function()
+            if inspect.isawaitable(result):
+                result = await result
+        except Exception as error:
+            if not isinstance(error, _BROKEN_OFF):
+                await effect.drop()
+            raise
+        return await effect.note(result)
+
+    def once_now(
+        self,
+        key: str,
+        function: Callable[[], Any],
+        *,
+        keep: Duration | None = None,
+        doubt: Literal["run", "raise"] = "run",
+    ) -> Any:
+        """`once` for synchronous handlers; *function* runs in the handler's thread."""
+        effect = self._effect(key, keep, doubt)
+        wait, instead = self._backing.blocking, "await ctx.once(...)"
+        begun = wait(effect.claim(), instead)
+        if begun.done:
+            return read(begun.result)
+        try:
+            result = function()
+        except Exception as error:
+            if not isinstance(error, _BROKEN_OFF):
+                wait(effect.drop(), instead)
+            raise
+        return wait(effect.note(result), instead)
+
+    def _effect(self, key: str, keep: Duration | None, doubt: str) -> Effect:
+        if not self._run:
+            self._run = uuid.uuid4().hex
+        backing = self._backing
+        return Effect(
+            key=backing.queue_prefix + key,
+            task=f"{self.queue} {self.task_id}",
+            run=self._run,
+            until=self.deadline_at,
+            keep=backing.once_keep if keep is None else seconds(keep),
+            again=doubt == "run",
+            execute=backing.execute,
+        )
 
 
 def as_bytes(result: Any) -> bytes:

@@ -181,6 +181,11 @@ def lock(name: str) -> str:
     return f"qd:lock:{{{name}}}"
 
 
+def once(key: str) -> str:
+    """qd: what is known of a side effect that must happen once."""
+    return f"qd:once:{{{key}}}"
+
+
 def answer(order_id: str) -> str:
     """qd: what a worker process answers to an order."""
     return f"qd:answer:{order_id}"

@@ -12,7 +12,6 @@ import contextlib
 import logging
 import math
 import random
-import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +22,7 @@ from typing import Any
 from qd import failpoint
 from qd.broker.connect import open_async_link, open_link, open_node_link
 from qd.broker.endpoint import Endpoint, Topology
-from qd.errors import BrokerError, DecodeError, LeaseLost, TaskDirective, UsageError
+from qd.errors import BrokerError, DecodeError, TaskDirective
 from qd.handlers.context import Context
 from qd.handlers.middleware import Middleware
 from qd.handlers.retries import RetryRules
@@ -36,6 +35,7 @@ from qd.protocol.ops import endings, presence
 from qd.protocol.ops.endings import Fate, Held
 from qd.protocol.ops.tasks import Taken
 from qd.protocol.orders import Order, Verb
+from qd.runtime.backing import WorkerBacking
 from qd.runtime.executor import Executor, reason_of
 from qd.runtime.fetcher import Fetcher
 from qd.runtime.finisher import Finisher
@@ -74,6 +74,8 @@ class WorkerOptions:
     on_error: OnError | None = None
     is_failure: IsFailure | None = None
     state: Mapping[str, Any] = field(default_factory=dict)
+    queue_prefix: str = ""
+    once_keep: float = 7 * 24 * 3600.0
 
 
 class Worker:
@@ -107,7 +109,6 @@ class Worker:
         self._on_stop_order = on_stop_order
         self._answers: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
-        self._thread = threading.get_ident()
         self._run_log = RunLog(self._loop.call_soon)
         self._held = HeldTasks()
         self._fetch_link = open_async_link(endpoint)
@@ -120,6 +121,13 @@ class Worker:
             on_started=self._on_started,
             on_ended=self._on_ended,
             on_free=lambda: self._fetcher.slot_freed(),
+        )
+        self._backing = WorkerBacking(
+            self._finish_link,
+            self.server_id,
+            self._executor.running.get,
+            queue_prefix=options.queue_prefix,
+            once_keep=options.once_keep,
         )
         self._finisher = Finisher(self._finish_link, self.server_id, self._held)
         self._watcher = Watcher(
@@ -307,32 +315,7 @@ class Worker:
         self._finisher.add_raw(run)
 
     def _make_context(self, run: Run) -> Context:
-        return Context(
-            run.message,
-            run.deadline_at,
-            write=partial(self._write_result, run),
-            write_now=partial(self._write_result_now, run),
-            state=self._options.state,
-        )
-
-    async def _write_result(self, run: Run, result: bytes) -> None:
-        while True:
-            sent = replace(run.held)
-            step = endings.write_result(run.queue, self.server_id, sent, result)
-            fate = await self._finish_link.execute(step)
-            if fate is Fate.OK:
-                return
-            # Stale to Redis, but only because the heartbeat renewed the lease at the same time.
-            if fate is not Fate.STALE or run.held == sent:
-                raise LeaseLost
-
-    def _write_result_now(self, run: Run, result: bytes) -> None:
-        if threading.get_ident() == self._thread:
-            raise UsageError(
-                "write_result_now would block the event loop for ever",
-                hint="Use `await ctx.write_result(...)` in asynchronous handlers.",
-            )
-        asyncio.run_coroutine_threadsafe(self._write_result(run, result), self._loop).result()
+        return Context(run.message, run.deadline_at, self._backing, self._options.state)
 
     def _on_started(self, run: Run) -> None:
         hung_from = run.deadline_at + self._options.hard_grace + _PATIENCE

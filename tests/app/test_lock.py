@@ -114,6 +114,27 @@ def test_without_an_app_the_only_one_is_used_and_else_it_must_be_named(
     assert first is not second
 
 
+async def test_coroutines_hold_it_as_threads_do(app: App, raw: redis.Redis) -> None:
+    async with qd.lock("poll", "30s", app=app) as lock:
+        assert await lock.aextend("1m")
+        (key,) = raw.keys("qd:lock*")  # type: ignore[misc]
+        assert 50 < raw.ttl(key) <= 60  # type: ignore[operator]
+        other = qd.lock("poll", "30s", app=app)
+        assert not await other.aacquire(wait="200ms")
+        assert not await other.arelease(), "it is not its own"
+        assert not other.release()
+        with pytest.raises(TimedOut, match="poll"):
+            await other.__aenter__()
+    assert not raw.keys("qd:lock*")
+    assert not await lock.aextend()
+
+
+def test_environments_on_one_redis_have_locks_of_their_own(make_app: MakeApp) -> None:
+    one, other = make_app(queue_prefix="prod_"), make_app(queue_prefix="test_")
+    assert qd.lock("poll", "30s", app=one).acquire()
+    assert qd.lock("poll", "30s", app=other).acquire()
+
+
 @pytest.mark.parametrize("ttl", ["0s", 0, "-1s"])
 def test_a_ttl_that_is_no_time_is_refused(app: App, ttl: str | int) -> None:
     with pytest.raises(UsageError):

@@ -27,6 +27,12 @@ async def whole(parts: list[str]) -> None:
         note("end", Part(part))
 
 
+@app.task("paid")
+async def paid(ctx: qd.Context) -> None:
+    await ctx.once(ctx.task_id, lambda: note("effect", ctx))
+    note("end", ctx)
+
+
 @app.task("tick")
 async def tick(ctx: qd.Context) -> None:
     note("tick", ctx)

@@ -67,13 +67,22 @@ class Armed:
         step = self.point.partition(".")[0]
         if self.charges:
             return 1
-        at_work = step in ("ready", "dequeue", "handler", "ending", "extend", "requeue", "stop")
+        at_work = step in (
+            "ready",
+            "dequeue",
+            "handler",
+            "once",
+            "ending",
+            "extend",
+            "requeue",
+            "stop",
+        )
         return CONCURRENCY if at_work and self.action == "kill" else 0
 
     @property
     def charges(self) -> int:
         """How many attempts may be counted: to raise in a handler's place is to fail."""
-        return int(self.point.startswith("handler.") and self.action == "exc")
+        return int(self.point.startswith(("handler.", "once.")) and self.action == "exc")
 
 
 ALL = tuple(Armed(point, action) for point in POINTS for action in ("kill", "exc"))
@@ -121,6 +130,7 @@ def _enqueue(daemon: Daemon) -> list[str]:
     ids += [daemon.enqueue("slow", process_in=0.5) for _ in range(3)]
     ids += [daemon.enqueue("slow", retention="1s") for _ in range(3)]
     ids += [daemon.enqueue("part", group="g") for _ in range(6)]
+    ids += [daemon.enqueue("paid") for _ in range(3)]
     return ids
 
 

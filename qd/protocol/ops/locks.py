@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from qd.protocol import keys
-from qd.protocol.op import Op, command, script
+from qd.protocol.op import Op, script
 from qd.protocol.scripts import Script
 
+_ACQUIRE = Script("lock_acquire")
 _EXTEND = Script("lock_extend")
 _RELEASE = Script("lock_release")
 
 
 def acquire(name: str, owner: str, *, ttl_ms: int) -> Op[bool]:
-    """Take a lock if it is free."""
-    return command(
-        "SET",
-        [keys.lock(name)],
-        [owner, "NX", "PX", ttl_ms],
-        lambda reply: reply is not None,
-        repeatable=False,
-    )
+    """Take a lock if it is free. Safe to repeat with the same *owner*."""
+    return script(_ACQUIRE, [keys.lock(name)], [owner, ttl_ms], bool)
 
 
 def extend(name: str, owner: str, *, ttl_ms: int) -> Op[bool]:

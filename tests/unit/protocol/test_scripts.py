@@ -32,6 +32,8 @@ DRAINING = {
     "show",
     "write_server",
     "write_entries",
+    "once_end",
+    "once_drop",
 }
 ADDING = {"enqueue", "schedule", "add_to_group", "dead_letter", "cron_tick", "write_result"}
 
