@@ -9,7 +9,8 @@ the connection turned out to have been closed while it was idle.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from redis import exceptions
@@ -35,6 +36,13 @@ class Link(Protocol):
         the first error is raised.
         """
 
+    def execute_in_turn(self, batches: Iterable[Sequence[Op[Any]]]) -> Iterator[list[Any]]:
+        """
+        `execute_many` for one batch after the other, each sent when the one before is answered.
+
+        The next batch is drawn, and answers are handed out, while the server works.
+        """
+
     def close(self) -> None:
         """Close all connections; the link opens new ones if it is used again."""
 
@@ -54,10 +62,39 @@ class NodeLink:
         return result
 
     def execute_many(self, ops: Sequence[Op[Any]]) -> list[Any]:
-        replies = self._send(ops)
+        return self._begin(ops)()
+
+    def execute_in_turn(self, batches: Iterable[Sequence[Op[Any]]]) -> Iterator[list[Any]]:
+        finish: Callable[[], list[Any]] | None = None
+        for ops in batches:
+            results = finish and finish()
+            finish = self._begin(ops)
+            if results is not None:
+                yield results
+        if finish is not None:
+            yield finish()
+
+    def _begin(self, ops: Sequence[Op[Any]]) -> Callable[[], list[Any]]:
+        """Send operations; the function returned waits for the answers, and must be called."""
+        if not ops:
+            return list
+        connection, reused = self._take()
+        unsent: Exception | None = None
+        try:
+            self._write(connection, ops)
+        except (exceptions.RedisError, OSError) as error:
+            unsent = error
+        except BaseException:
+            connection.disconnect()
+            raise
+        return partial(self._finish, ops, connection, reused, unsent)
+
+    def _finish(
+        self, ops: Sequence[Op[Any]], connection: Any, reused: bool, unsent: Exception | None
+    ) -> list[Any]:
         results: list[Any] = []
         first: Exception | None = None
-        for op, reply in zip(ops, replies, strict=True):
+        for op, reply in zip(ops, self._replies(ops, connection, reused, unsent), strict=True):
             if isinstance(reply, Exception):
                 first = first or translate(reply, op.name, self._where)
             else:
@@ -66,18 +103,22 @@ class NodeLink:
             raise first
         return results
 
-    def _send(self, ops: Sequence[Op[Any]]) -> list[Any]:
-        connection, reused = self._take()
+    def _replies(
+        self, ops: Sequence[Op[Any]], connection: Any, reused: bool, unsent: Exception | None
+    ) -> list[Any]:
         try:
             try:
-                replies = self._exchange(connection, [self._dialect.command(op) for op in ops])
+                if unsent is not None:
+                    raise unsent
+                replies = [self._read(connection) for _ in ops]
             except (exceptions.ConnectionError, OSError):
                 if not (reused and all(op.repeatable for op in ops)):
                     raise
                 # Closed by the server while it was idle, most likely.
                 connection.disconnect()
                 connection = self._open()
-                replies = self._exchange(connection, [self._dialect.command(op) for op in ops])
+                self._write(connection, ops)
+                replies = [self._read(connection) for _ in ops]
             self._resend_unknown(connection, ops, replies)
         except (exceptions.RedisError, OSError) as error:
             connection.disconnect()
@@ -98,14 +139,18 @@ class NodeLink:
         for index, op in enumerate(ops):
             if isinstance(replies[index], exceptions.NoScriptError):
                 sent = self._dialect.in_full(op)
-                reply = self._exchange(connection, [sent])[0]
+                reply = self._ask(connection, sent)
                 if isinstance(reply, Exception) and self._dialect.refused_flags(sent, reply):
-                    reply = self._exchange(connection, [self._dialect.in_full(op)])[0]
+                    reply = self._ask(connection, self._dialect.in_full(op))
                 replies[index] = reply
 
-    def _exchange(self, connection: Any, commands: list[tuple[Any, ...]]) -> list[Any]:
-        connection.send_packed_command([pack(commands)], check_health=False)
-        return [self._read(connection) for _ in commands]
+    def _write(self, connection: Any, ops: Sequence[Op[Any]]) -> None:
+        sent = pack([self._dialect.command(op) for op in ops])
+        connection.send_packed_command([sent], check_health=False)
+
+    def _ask(self, connection: Any, command: tuple[Any, ...]) -> Any:
+        connection.send_packed_command([pack([command])], check_health=False)
+        return self._read(connection)
 
     @staticmethod
     def _read(connection: Any) -> Any:
@@ -182,6 +227,9 @@ class ClusterLink:
         if first is not None:
             raise first
         return results
+
+    def execute_in_turn(self, batches: Iterable[Sequence[Op[Any]]]) -> Iterator[list[Any]]:
+        return map(self.execute_many, batches)
 
     def close(self) -> None:
         if self._client is not None:

@@ -3,6 +3,7 @@ Enqueueing: options and payload -> message -> Redis, one at a time or many, sync
 
 - `client`: `Client`, what applications and the command line call
 - `compose`: pure: one task -> its message, and which operation takes it in
+- `batch`: tasks that go out in one round trip, and what became of each
 - `batcher`: merges what concurrent coroutines enqueue in one turn of the loop
 - `builder`: the same options, one method each
 - `info`: what the caller gets back

@@ -8,78 +8,65 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from qd.broker.async_link import AsyncLink
+from qd.client.batch import Batch
 from qd.client.compose import Composed
 from qd.client.info import TaskInfo
-from qd.errors import BrokerError, QdError
-from qd.protocol.op import Op
+from qd.errors import QdError
 
-Steps = Callable[..., tuple[list[Op[Any]], list[list[int]]]]
-Results = Callable[..., list[TaskInfo | QdError]]
+if TYPE_CHECKING:
+    from qd.client.waiting import Waiting
 
-_BATCH = 500
+_MOST = 500
+"""Tasks in one script call; more would hold the server for milliseconds."""
 
 
 class Batcher:
     """Sends composed tasks over one link of one event loop."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, link: AsyncLink, steps: Steps, results: Results
+        self, loop: asyncio.AbstractEventLoop, link: AsyncLink, waiting: Waiting | None
     ) -> None:
-        self.loop = loop
+        self._loop = loop
         self._link = link
-        self._steps = steps
-        self._results = results
+        self._for_ends = waiting
         self._waiting: list[tuple[Composed, asyncio.Future[TaskInfo]]] = []
         self._sending: set[asyncio.Task[None]] = set()
 
     async def send(self, composed: Composed) -> TaskInfo:
         """Send one task; raises errors of Redis and refusals."""
-        future: asyncio.Future[TaskInfo] = self.loop.create_future()
+        future: asyncio.Future[TaskInfo] = self._loop.create_future()
         if not self._waiting:
-            self.loop.call_soon(self._flush)
+            self._loop.call_soon(self._flush)
         self._waiting.append((composed, future))
         return await future
 
-    async def send_many(self, composed: Sequence[Composed]) -> list[TaskInfo | QdError]:
-        """Send many tasks; returns an info or a refusal for each, in order."""
-        out: list[TaskInfo | QdError] = []
-        for start in range(0, len(composed), _BATCH):
-            part = composed[start : start + _BATCH]
-            order, answers = await self._ask(part)
-            for answer in answers:
-                if isinstance(answer, BrokerError):
-                    raise answer
-            out += self._results(part, order, answers)
-        return out
-
-    async def _ask(self, composed: Sequence[Composed]) -> tuple[list[list[int]], list[Any]]:
-        ops, order = self._steps(composed, now_ns=time.time_ns())
-        announced, *answers = await self._link.execute_each(ops)
-        if isinstance(announced, BrokerError):
-            raise announced
-        return order, answers
+    async def send_batch(self, batch: Batch) -> list[TaskInfo | QdError]:
+        """Send a batch by itself; raises errors of Redis, returns the outcomes in order."""
+        answers = await self._link.execute_many(batch.ops)
+        return batch.outcomes(answers, self._for_ends)
 
     def _flush(self) -> None:
         waiting, self._waiting = self._waiting, []
         if not waiting:
             return
-        task = self.loop.create_task(self._send(waiting))
+        task = self._loop.create_task(self._send(waiting))
         # The loop keeps only weak references to tasks.
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
     async def _send(self, waiting: list[tuple[Composed, asyncio.Future[TaskInfo]]]) -> None:
-        for start in range(0, len(waiting), _BATCH):
-            part = waiting[start : start + _BATCH]
-            composed = [one for one, _ in part]
+        for start in range(0, len(waiting), _MOST):
+            part = waiting[start : start + _MOST]
+            batch = Batch([one for one, _ in part], now_ns=time.time_ns())
             outcomes: Sequence[TaskInfo | QdError | Exception]
             try:
                 # Those who share a round trip have nothing else in common: each its own error.
-                outcomes = self._results(composed, *await self._ask(composed))
+                answers = await self._link.execute_each(batch.ops)
+                outcomes = batch.outcomes(answers, self._for_ends)
             except Exception as error:  # noqa: BLE001 - somebody waits for each of them
                 outcomes = [error] * len(part)
             for (_, future), outcome in zip(part, outcomes, strict=True):

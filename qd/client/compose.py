@@ -16,13 +16,14 @@ from qd.client.ids import new_id
 from qd.errors import PayloadError, PayloadTooLarge
 from qd.handlers.options import NO_OPTIONS, TaskOptions
 from qd.protocol import codec, constants, keys, names
-from qd.protocol.message import TaskMessage, Terms
+from qd.protocol.message import Terms
 from qd.protocol.ops.tasks import NewTask
 from qd.protocol.state import TaskState
 
-_MAX_TERMS = 1024
+_REMEMBERED = 1024
 
 
+# Not frozen, as there is one for each task: a frozen dataclass takes three times as long to make.
 @dataclass(slots=True)
 class Composed:
     """A task ready to be sent. `state` is where it will be; `own_id` tells that qd made its id."""
@@ -35,15 +36,25 @@ class Composed:
     own_id: bool
 
 
+@dataclass(slots=True)
+class _Kind:
+    """What tasks of one type have in common that were *given* the same options."""
+
+    given: TaskOptions
+    options: TaskOptions
+    queue: str
+    terms: Terms
+
+
 class Composer:
-    """Applies the defaults of the settings; remembers the terms it made."""
+    """Applies the defaults of the settings; remembers what the last tasks had in common."""
 
     def __init__(self, defaults: TaskOptions, *, queue_prefix: str, payload_limit: int) -> None:
         self._defaults = defaults
         self._no_timeout = replace(defaults, timeout=None)
         self._queue_prefix = queue_prefix
         self._payload_limit = payload_limit
-        self._terms: dict[tuple[Any, ...], Terms] = {}
+        self._kinds: dict[str, _Kind] = {}
 
     def compose(
         self, task_type: str, payload: Any, options: TaskOptions, *, now: float
@@ -58,21 +69,23 @@ class Composer:
             PayloadTooLarge: The payload exceeds the limit; both sizes are named.
             PayloadError: The payload has no JSON form.
         """
-        options = self._with_defaults(options)
-        names.check_type(task_type)
+        kind = self._kinds.get(task_type)
+        if kind is None or (kind.given is not options and kind.given != options):
+            kind = self._kind(task_type, options)
+        options, queue, terms = kind.options, kind.queue, kind.terms
         raw = self.encode_payload(task_type, payload)
-        queue = self.stored(options.queue or constants.DEFAULT_QUEUE)
         task_id = options.task_id
-        if task_id is not None:
+        own_id = task_id is None
+        if task_id is None:
+            task_id = new_id()
+        else:
             names.check_id(task_id)
         process_at = _process_at(options, now)
         unique_key, unique_ttl = "", 0
         if options.unique is not None:
             unique_key = keys.unique(queue, task_type, raw)
             unique_ttl = int(options.unique + max(process_at - now, 0.0))
-        terms = self._terms_for(queue, options, unique_key)
-        own_id = task_id is None
-        message = TaskMessage(task_type, raw or b"", task_id or new_id(), terms)
+            terms = replace(terms, unique_key=unique_key)
         delayed = process_at > now
         if delayed:
             state, next_at = TaskState.SCHEDULED, process_at
@@ -81,14 +94,26 @@ class Composer:
         else:
             state, next_at = TaskState.PENDING, now
         new = NewTask(
-            message.id,
-            codec.encode_task(message),
+            task_id,
+            codec.encode_parts(task_type, raw or b"", task_id, terms),
             unique_key,
             unique_ttl,
             int(process_at) if delayed else 0,
             terms.group,
         )
         return Composed(task_type, queue, state, new, next_at, own_id)
+
+    def _kind(self, task_type: str, given: TaskOptions) -> _Kind:
+        names.check_type(task_type)
+        options = self._with_defaults(given)
+        queue = self.stored(options.queue or constants.DEFAULT_QUEUE)
+        kind = _Kind(given, options, queue, _make_terms(queue, options))
+        # Headers are the caller's, who may change them afterwards.
+        if given.headers is None and options.headers is None:
+            if len(self._kinds) >= _REMEMBERED:
+                self._kinds.clear()
+            self._kinds[task_type] = kind
+        return kind
 
     @cached_property
     def bare(self) -> Composer:
@@ -126,28 +151,8 @@ class Composer:
             )
         return raw
 
-    def _terms_for(self, queue: str, options: TaskOptions, unique_key: str) -> Terms:
-        headers = options.headers
-        key = (
-            queue,
-            options.max_retry,
-            options.timeout,
-            options.deadline,
-            options.retention,
-            options.group,
-            tuple(headers.items()) if headers else (),
-            unique_key,
-        )
-        terms = self._terms.get(key)
-        if terms is None:
-            terms = _make_terms(queue, options, unique_key)
-            if len(self._terms) >= _MAX_TERMS:
-                self._terms.clear()
-            self._terms[key] = terms
-        return terms
 
-
-def _make_terms(queue: str, options: TaskOptions, unique_key: str) -> Terms:
+def _make_terms(queue: str, options: TaskOptions) -> Terms:
     if options.queue is not None:
         # By itself as well: behind a prefix, a blank one would not be noticed.
         names.check_queue(options.queue)
@@ -164,7 +169,6 @@ def _make_terms(queue: str, options: TaskOptions, unique_key: str) -> Terms:
         # Whole seconds on the wire; less than one would read as "none".
         timeout=max(int(timeout), 1) if timeout else 0,
         deadline=deadline,
-        unique_key=unique_key,
         retention=int(options.retention or 0),
         group=options.group or "",
         headers=tuple((options.headers or {}).items()),

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from qd.client.waiting import TaskEnd, Waiting
 
 
-@dataclass(frozen=True, slots=True)
+# Hashable but not frozen, as there is one for each task: that would take three times as long to make.
+@dataclass(slots=True, unsafe_hash=True)
 class TaskInfo:
     """A task that Redis has accepted. `next_at` is in Unix seconds; None while it waits in a group."""
 

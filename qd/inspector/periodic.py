@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from qd.broker.link import Link
-from qd.client.client import results, steps
+from qd.client.batch import Batch
 from qd.client.compose import Composed, Composer
 from qd.client.declared import Declared, compose_tick, from_json, tick_id
 from qd.client.ids import new_id
@@ -226,8 +226,8 @@ class Periodic:
         self, view: PeriodicView, tasks: Sequence[Composed]
     ) -> list[tuple[Composed, TaskInfo | QdError]]:
         now_ns = int(self._clock() * 1_000_000_000)
-        ops, order = steps(tasks, now_ns=now_ns)
-        outcomes = results(tasks, order, self._link.execute_many(ops)[1:])
+        batch = Batch(tasks, now_ns=now_ns)
+        outcomes = batch.outcomes(self._link.execute_many(batch.ops))
         history = [
             op
             for outcome in outcomes

@@ -71,20 +71,26 @@ def _encode_terms(terms: Terms) -> bytes:
 
 def encode_task(message: TaskMessage) -> bytes:
     """Return the bytes of *message*, equal to what Go's encoder writes."""
-    head = _heads.get(message.type)
-    if head is None:
-        head = protobuf.text_field(1, message.type)
-        if len(_heads) >= _HEADS_MAX:
-            _heads.clear()
-        _heads[message.type] = head
+    return encode_parts(message.type, message.payload, message.id, message.terms)
+
+
+def encode_parts(type_: str, payload: bytes, task_id: str, terms: Terms) -> bytes:
+    """Return the bytes of a message that is there in parts only."""
     return b"".join(
         (
-            head,
-            protobuf.bytes_field(2, message.payload),
-            protobuf.text_field(3, message.id),
-            message.terms.wire or _encode_terms(message.terms),
+            _heads.get(type_) or _head(type_),
+            protobuf.bytes_field(2, payload),
+            protobuf.text_field(3, task_id),
+            terms.wire or _encode_terms(terms),
         )
     )
+
+
+def _head(type_: str) -> bytes:
+    if len(_heads) >= _HEADS_MAX:
+        _heads.clear()
+    head = _heads[type_] = protobuf.text_field(1, type_)
+    return head
 
 
 def encode_server(info: ServerInfo) -> bytes:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import redis
@@ -69,6 +71,50 @@ def test_an_operation_of_a_pipeline_that_fails_does_not_keep_the_others_from_bei
     assert "asynq:{broken}:pending is a string" in str(caught.value)
     assert raw.lrange(keys.pending("mail"), 0, -1) == [b"t2"]
     assert raw.exists(keys.task("broken", "t1")) == 0
+
+
+def test_the_next_batch_is_made_while_the_server_works_on_the_one_before(
+    link: Link, raw: redis.Redis
+) -> None:
+    def batches() -> Iterator[list[Op[Any]]]:
+        for n in range(3):
+            if n:
+                eventually(lambda n=n: raw.llen(keys.pending("mail")) == n)
+            yield [echo(str(n)), tasks.enqueue("mail", [new(f"t{n}")], now_ns=1)]
+
+    answers = [[str(n).encode(), [None]] for n in range(3)]
+    assert list(link.execute_in_turn(batches())) == answers
+
+
+def test_batches_get_through_a_server_that_was_started_anew(
+    link: Link, server: RedisServer
+) -> None:
+    def batches() -> Iterator[list[Op[Any]]]:
+        for n in range(3):
+            yield [echo(str(n)), tasks.enqueue("mail", [new(f"t{n}")], now_ns=1)]
+
+    answers = [[str(n).encode(), [None]] for n in range(3)]
+    assert list(link.execute_in_turn(batches())) == answers
+    server.restart()
+    assert list(link.execute_in_turn(batches())) == answers
+
+
+def test_batches_that_are_not_made_to_the_end_leave_the_link_as_it_was(
+    link: Link, raw: redis.Redis
+) -> None:
+    def batches() -> Iterator[list[Op[Any]]]:
+        yield [echo("1")]
+        raise ValueError("no more")
+
+    with pytest.raises(ValueError, match="no more"):
+        list(link.execute_in_turn(batches()))
+    assert link.execute(echo("2")) == b"2"
+    raw.set(keys.pending("broken"), "not a list")
+    ops = [[tasks.enqueue(queue, [new("t1", queue)], now_ns=1)] for queue in ("a", "broken", "b")]
+    with pytest.raises(BrokerRefused):
+        list(link.execute_in_turn(ops))
+    assert link.execute(echo("3")) == b"3"
+    assert not raw.exists(keys.pending("b"))
 
 
 def test_threads_share_a_link_and_never_an_answer(link: Link) -> None:

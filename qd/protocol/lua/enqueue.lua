@@ -3,7 +3,8 @@
 -- KEYS[1]  pending          LIST   asynq:{q}:pending
 -- ARGV[1]  task_prefix      asynq:{q}:t:
 -- ARGV[2]  now_ns           nanoseconds
--- ARGV[3..] per task: id, message, unique_key ('' = none), unique_ttl (seconds)
+-- ARGV[3]  width            arguments per task: 2, or 4 if there are unique ones among them
+-- ARGV[4..] per task: id, message [, unique_key ('' = none), unique_ttl (seconds)]
 -- Returns  per task: 1, or 'c' .. state (the id is in use), or 'd' .. holder (the lock is held)
 -- include: types
 -- include: refuse
@@ -11,9 +12,10 @@ local bad = check_types({ [KEYS[1]] = 'list' })
 if bad then
   return bad
 end
+local width = tonumber(ARGV[3])
 local replies, pushed = {}, {}
-for i = 3, #ARGV, 4 do
-  local id, unique_key = ARGV[i], ARGV[i + 2]
+for i = 4, #ARGV, width do
+  local id, unique_key = ARGV[i], width == 4 and ARGV[i + 2] or ''
   local task = ARGV[1] .. id
   local reply = 1
   if redis.call('EXISTS', task) == 1 then

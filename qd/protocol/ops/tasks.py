@@ -58,6 +58,8 @@ class Taken:
 
 
 def _accepted(reply: Any) -> list[Refused | None]:
+    if reply.count(1) == len(reply):
+        return [None] * len(reply)
     out: list[Refused | None] = []
     for one in reply:
         if one == 1:
@@ -81,8 +83,14 @@ def enqueue(queue: str, tasks: Sequence[NewTask], *, now_ns: int) -> Op[list[Ref
     Repeating it after a lost answer is safe: the ids are taken, so nothing is enqueued twice.
     """
     args: list[Argument] = [keys.task_prefix(queue), now_ns]
-    for task in tasks:
-        args += (task.id, task.message, task.unique_key, task.unique_ttl)
+    if any(task.unique_key for task in tasks):
+        args.append(4)
+        for task in tasks:
+            args += (task.id, task.message, task.unique_key, task.unique_ttl)
+    else:
+        args.append(2)
+        for task in tasks:
+            args += (task.id, task.message)
     return script(_ENQUEUE, [keys.pending(queue)], args, _accepted)
 
 

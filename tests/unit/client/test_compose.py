@@ -213,14 +213,27 @@ def test_a_payload_without_a_json_form_is_refused(payload: Any) -> None:
         compose(payload)
 
 
-def test_equal_options_share_their_terms_and_different_ones_do_not() -> None:
+def test_what_is_remembered_of_a_type_never_reaches_a_task_with_other_options() -> None:
     composer = Composer(NO_OPTIONS, queue_prefix="", payload_limit=10)
 
-    def queue_of(name: str) -> str:
-        return composer.compose("t", None, TaskOptions.of(queue=name), now=NOW).queue
+    def queue_of(task_type: str, **options: Any) -> str:
+        made = composer.compose(task_type, None, TaskOptions.of(**options), now=NOW)
+        assert message(made).type == task_type
+        return message(made).terms.queue
 
-    assert [queue_of(f"q{n % 1500}") for n in range(3000)] == [f"q{n % 1500}" for n in range(3000)]
-    assert len(composer._terms) <= 1024
+    assert [queue_of("t", queue=f"q{n % 3}") for n in range(9)] == ["q0", "q1", "q2"] * 3
+    assert [queue_of("t"), queue_of("t", queue="q"), queue_of("t")] == ["default", "q", "default"]
+    assert [queue_of(f"t{n % 1500}", queue="q") for n in range(3000)] == ["q"] * 3000
+    assert len(composer._kinds) <= 1024
+
+
+def test_headers_are_read_each_time() -> None:
+    composer = Composer(NO_OPTIONS, queue_prefix="", payload_limit=10)
+    headers = {"trace": "1"}
+    options = TaskOptions(headers=headers)
+    assert message(composer.compose("t", None, options, now=NOW)).terms.headers == (("trace", "1"),)
+    headers["trace"] = "2"
+    assert message(composer.compose("t", None, options, now=NOW)).terms.headers == (("trace", "2"),)
 
 
 def test_an_info_tells_when_a_task_starts() -> None:
