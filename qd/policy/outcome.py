@@ -22,6 +22,8 @@ class Action(StrEnum):
     COMPLETE = "complete"
     RETRY = "retry"
     ARCHIVE = "archive"
+    PARK = "park"
+    """It has not run: it waits until a gate lets it pass."""
 
 
 @dataclass(frozen=True, slots=True)

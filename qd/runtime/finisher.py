@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -30,6 +31,7 @@ _OPERATIONS: dict[Action, Callable[..., Op[list[Fate]]]] = {
     Action.COMPLETE: endings.complete,
     Action.RETRY: endings.retry,
     Action.ARCHIVE: endings.archive,
+    Action.PARK: endings.park,
 }
 _LONGEST_BACKOFF = 1.0
 
@@ -58,6 +60,10 @@ class Finisher:
     def add_raw(self, run: Run) -> None:
         """Archive a task whose message cannot be read: by its id, bytes unchanged."""
         self._collect(run, Action.ARCHIVE, Ending(run.held))
+
+    def park(self, run: Run, until: float, waits: str) -> None:
+        """Let a task that has not run wait, until *until* (Unix seconds) or until it is called."""
+        self._collect(run, Action.PARK, Ending(run.held, at=math.ceil(until), waits=waits))
 
     def _collect(self, run: Run, action: Action, ending: Ending) -> None:
         self._buckets.setdefault((run.queue, action), []).append((run, ending))

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from qd.handlers.context import Context
 from qd.protocol.message import TaskMessage
 from qd.protocol.ops.endings import Held
+
+if TYPE_CHECKING:
+    from qd.runtime.admission import Gate
 
 
 class Stop(StrEnum):
@@ -32,6 +36,7 @@ class Run:
         "deadline_at",
         "deaths",
         "ended",
+        "gates",
         "held",
         "message",
         "pending_since",
@@ -60,6 +65,8 @@ class Run:
         self.stop: Stop | None = None
         self.stopped_at = 0.0
         self.ended = False
+        self.gates: tuple[Gate, ...] = ()
+        """The gates that let it pass, which want to hear of its end."""
 
     @property
     def key(self) -> tuple[str, str]:

@@ -20,6 +20,7 @@ from functools import partial
 from typing import Any
 
 from qd import failpoint
+from qd.broker.async_link import AsyncLink
 from qd.broker.connect import open_async_link, open_link, open_node_link
 from qd.broker.endpoint import Endpoint, Topology
 from qd.errors import BrokerError, DecodeError, TaskDirective
@@ -35,6 +36,7 @@ from qd.protocol.ops import endings, presence
 from qd.protocol.ops.endings import Fate, Held
 from qd.protocol.ops.tasks import Taken
 from qd.protocol.orders import Order, Verb
+from qd.runtime.admission import Admission, Gate
 from qd.runtime.backing import WorkerBacking
 from qd.runtime.executor import Executor, reason_of
 from qd.runtime.fetcher import Fetcher
@@ -51,6 +53,8 @@ from qd.runtime.watcher import Watcher
 OnError = Callable[[Context | None, BaseException], None]
 IsFailure = Callable[[BaseException], bool]
 NoteRunning = Callable[[str, float | None], None]
+MakeGates = Callable[[AsyncLink, str], Sequence[Gate]]
+"""Makes the gates of a worker of the link that outcomes are sent on, and the name of the worker."""
 
 _log = logging.getLogger("qd.worker")
 
@@ -76,6 +80,7 @@ class WorkerOptions:
     state: Mapping[str, Any] = field(default_factory=dict)
     queue_prefix: str = ""
     once_keep: float = 7 * 24 * 3600.0
+    make_gates: MakeGates = lambda _link, _owner: ()
 
 
 class Worker:
@@ -130,6 +135,9 @@ class Worker:
             once_keep=options.once_keep,
         )
         self._finisher = Finisher(self._finish_link, self.server_id, self._held)
+        # None as for most workers: no task pays for what it has no use for.
+        gates = options.make_gates(self._finish_link, self.server_id)
+        self._admission = self._make_admission(gates) if gates else None
         self._watcher = Watcher(
             partial(open_node_link, endpoint),
             options.queues,
@@ -144,7 +152,7 @@ class Worker:
             strict=options.strict,
             owner=self.server_id,
             random=random.random,
-            free=lambda: self._executor.free,
+            free=self._free_slots,
             arm=self._watcher.arm,
             deliver=self._deliver,
         )
@@ -173,7 +181,7 @@ class Worker:
     @property
     def waiting(self) -> bool:
         """True if there is work this process could take and has not taken."""
-        return self._options.polling and self._executor.free > 0 and self._fetcher.neglects_work
+        return self._options.polling and self._free_slots() > 0 and self._fetcher.neglects_work
 
     @property
     def drained(self) -> bool:
@@ -184,6 +192,8 @@ class Worker:
         self._heartbeater.start()
         self._limits.start()
         await self._watcher.start()
+        if self._admission is not None:
+            await self._admission.start()
         if self._options.polling:
             self._fetcher.start()
 
@@ -202,10 +212,14 @@ class Worker:
         """
         self._heartbeater.show("stopped")
         await self._fetcher.stop()
+        if self._admission is not None:
+            await self._put_back(self._admission.take_waiting())
         await self._put_back(self._executor.take_waiting())
         if not await self._executor.wait_idle(within):
             await self._put_back(list(self._executor.running.values()))
         await self._finisher.drain(_DRAIN)
+        if self._admission is not None:
+            await self._admission.stop()
         failpoint.hit("stop.drained")
         await self._limits.stop()
         await self._watcher.stop()
@@ -290,7 +304,21 @@ class Worker:
             _log.warning("lease of task %s in %s lost; ending its run", run.message.id, run.queue)
             self._executor.stop_run(run, Stop.LEASE_LOST)
 
+    def _make_admission(self, gates: Sequence[Gate]) -> Admission:
+        return Admission(
+            gates,
+            submit=self._executor.submit,
+            park=self._finisher.park,
+            on_free=lambda: self._fetcher.slot_freed(),
+        )
+
+    def _free_slots(self) -> int:
+        asking = 0 if self._admission is None else self._admission.asking
+        return self._executor.free - asking
+
     def _deliver(self, queue: str, taken: list[Taken], lease_until: int) -> None:
+        admission = self._admission
+        gated: list[Run] = []
         for one in taken:
             held = Held(one.id, lease_until, lease_until)
             try:
@@ -301,7 +329,12 @@ class Worker:
             # The place it was taken from counts, whatever an edited message says.
             run = Run(message, queue, held, one.deaths, one.pending_since)
             self._held.add(run)
-            self._executor.submit(run)
+            if admission is not None and admission.gates_of(message.type, queue):
+                gated.append(run)
+            else:
+                self._executor.submit(run)
+        if admission is not None and gated:
+            admission.ask(gated)
 
     def _archive_undecodable(
         self, queue: str, taken: Taken, held: Held, error: DecodeError
@@ -326,6 +359,8 @@ class Worker:
 
     def _on_ended(self, run: Run, result: bytes | None, error: BaseException | None) -> None:
         self._note_running(run.message.id, None)
+        for gate in run.gates:
+            gate.ended(run, error)
         if run.stop is Stop.LEASE_LOST:
             self._held.discard(run)
         else:
@@ -372,6 +407,8 @@ class Worker:
         self._executor.give_up(run)
         self._note_running(run.message.id, None)
         error = reason_of(run)
+        for gate in run.gates:
+            gate.ended(run, error)
         if run.stop is Stop.LEASE_LOST:
             self._held.discard(run)
         else:

@@ -20,7 +20,7 @@ local ids = redis.call('ZRANGE', KEYS[1], '-inf', ARGV[3], 'BYSCORE', 'LIMIT', 0
 local pending = {}
 for _, id in ipairs(ids) do
   local task = ARGV[1] .. id
-  local found = redis.pcall('HMGET', task, 'msg', 'group', 'qd_owner')
+  local found = redis.pcall('HMGET', task, 'msg', 'group', 'qd_owner', 'qd_waits')
   if found.err then
     -- Not a task at all: the id leaves the set, and what stands under its key stays.
   elseif not found[1] then
@@ -31,6 +31,9 @@ for _, id in ipairs(ids) do
       -- Left by a Go server that took the task from a worker of qd. Kept, the next Go server's lease
       -- would pass for qd's own.
       redis.call('HDEL', task, 'qd_owner')
+    end
+    if found[4] then
+      redis.call('HDEL', task, 'qd_waits')
     end
     local group = found[2] or ''
     local joined = group ~= '' and redis.pcall('ZADD', ARGV[2] .. group, ARGV[3], id)

@@ -36,7 +36,7 @@ for i = 5, #ARGV, 3 do
       redis.call('HSET', task, 'msg', ARGV[i + 2])
     end
     redis.call('HSET', task, 'state', 'pending', 'pending_since', ARGV[4])
-    redis.call('HDEL', task, 'qd_owner', 'qd_deaths', 'qd_spared', 'qd_cause')
+    redis.call('HDEL', task, 'qd_owner', 'qd_deaths', 'qd_spared', 'qd_cause', 'qd_waits')
     moved[#moved + 1] = id
   end
   replies[#replies + 1] = reply

@@ -21,6 +21,8 @@ _COMPLETE = Script("complete")
 _RETRY = Script("retry")
 _ARCHIVE = Script("archive")
 _REQUEUE = Script("requeue")
+_PARK = Script("park")
+_UNPARK = Script("unpark")
 _EXTEND = Script("extend")
 _WRITE_RESULT = Script("write_result")
 
@@ -52,9 +54,11 @@ class Ending:
     unique_key: str = ""
     message: bytes = b""
     at: int = 0
-    """Unix seconds: when to retry, or until when to keep a completed task."""
+    """Unix seconds: when to retry, when a parked task comes back, until when to keep a completed one."""
     is_failure: bool = True
     result: bytes | None = None
+    waits: str = ""
+    """What a parked task waits for."""
 
 
 # Looked up, because the enumeration's own way takes three times as long.
@@ -168,6 +172,44 @@ def requeue(queue: str, owner: str, held: Sequence[Held], *, now_ns: int) -> Op[
         args += (one.id, one.low, one.high)
     return script(
         _REQUEUE, [keys.active(queue), keys.lease(queue), keys.pending(queue)], args, _fates
+    )
+
+
+def park(
+    queue: str, owner: str, endings: Sequence[Ending], *, day: str, now: int
+) -> Op[list[Fate]]:
+    """
+    Let tasks wait in `scheduled` until they are called (`unpark`), or until `at`; nothing is counted.
+
+    *day* is not needed; all operations that end tasks are called alike.
+    """
+    args: list[Argument] = [keys.task_prefix(queue), owner, now * 1_000_000_000]
+    for ending in endings:
+        held = ending.held
+        args += (held.id, held.low, held.high, ending.at, ending.waits)
+    return script(
+        _PARK,
+        [keys.active(queue), keys.lease(queue), keys.scheduled(queue), keys.pending(queue)],
+        args,
+        _fates,
+    )
+
+
+def unpark(queue: str, ids: Sequence[str], *, now_ns: int) -> Op[list[str]]:
+    """
+    Let parked tasks go to the head of their line, the first of *ids* in front. Safe to repeat.
+
+    Returns those that will not come: gone, ended, waiting for something else, or in a paused queue.
+    """
+
+    def not_coming(reply: Any) -> list[str]:
+        return [task_id for task_id, comes in zip(ids, reply, strict=True) if not comes]
+
+    return script(
+        _UNPARK,
+        [keys.scheduled(queue), keys.pending(queue), keys.paused(queue)],
+        [keys.task_prefix(queue), now_ns, *ids],
+        not_coming,
     )
 
 

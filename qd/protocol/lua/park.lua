@@ -1,0 +1,54 @@
+-- park: let taken tasks wait, in `scheduled`, until a gate lets them pass. A batch, each task fenced.
+--
+-- Nothing is counted, no retry is charged. The score is when a task comes back by itself, should nobody
+-- wake it. One that was called meanwhile (`unpark`) goes straight back to the head of its line.
+--
+-- flags: allow-oom
+-- KEYS[1]  active           LIST   asynq:{q}:active
+-- KEYS[2]  lease            ZSET   asynq:{q}:lease
+-- KEYS[3]  scheduled        ZSET   asynq:{q}:scheduled
+-- KEYS[4]  pending          LIST   asynq:{q}:pending
+-- ARGV[1]  task_prefix      asynq:{q}:t:
+-- ARGV[2]  owner
+-- ARGV[3]  now_ns           nanoseconds
+-- ARGV[4..] per task: id, low, high (lease scores), until (Unix seconds), what it waits for
+-- Returns  per task: 1 parked, 0 gone, -1 stale
+-- include: types
+-- include: fence
+local bad = check_types({ [KEYS[1]] = 'list', [KEYS[2]] = 'zset', [KEYS[3]] = 'zset', [KEYS[4]] = 'list' })
+if bad then
+  return bad
+end
+local ids, replies, called = {}, {}, {}
+for i = 4, #ARGV, 5 do
+  ids[#ids + 1] = ARGV[i]
+end
+local scores = lease_scores(KEYS[2], ids)
+local from = near_tail(KEYS[1], ids[1]) and -1 or 1
+for n, id in ipairs(ids) do
+  local at = 5 * n - 1
+  local task = ARGV[1] .. id
+  local mine = fence(task, ARGV[2], scores[n], ARGV[at + 1], ARGV[at + 2])
+  if mine == 1 and redis.call('LREM', KEYS[1], from, id) == 0 then
+    mine = -1
+  end
+  if mine == 1 then
+    redis.call('ZREM', KEYS[2], id)
+    -- It was taken alone: a group it once came from must not have it back.
+    if redis.call('HDEL', task, 'qd_called') == 1 then
+      called[#called + 1] = id
+      redis.call('HSET', task, 'state', 'pending', 'pending_since', ARGV[3])
+      redis.call('HDEL', task, 'qd_owner', 'group')
+    else
+      redis.call('ZADD', KEYS[3], ARGV[at + 3], id)
+      redis.call('HSET', task, 'state', 'scheduled', 'qd_waits', ARGV[at + 4])
+      redis.call('HDEL', task, 'qd_owner', 'group')
+    end
+  end
+  replies[n] = mine
+end
+-- Listed oldest first; pushed in reverse, the oldest is the next to run.
+for n = #called, 1, -1 do
+  redis.call('RPUSH', KEYS[4], called[n])
+end
+return replies
