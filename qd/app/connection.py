@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from qd.broker.connect import endpoint_of
 from qd.broker.endpoint import Endpoint
 from qd.config.model import Settings
 from qd.config.rules import require_redis
+from qd.protocol.timeline import Timeline
 
 if TYPE_CHECKING:
     from qd.broker.embedded import EmbeddedServer
@@ -60,7 +62,9 @@ class Connection:
                         f"no Redis configured: {verb} qd's own server in "
                         f"{self._settings.redis.embedded_dir} (data is kept there)"
                     )
-            self._endpoint = endpoint_of(self._settings.redis, socket_path)
+            self._endpoint = with_timeline(
+                endpoint_of(self._settings.redis, socket_path), self._settings
+            )
         return self._endpoint
 
     def use(self, endpoint: Endpoint) -> None:
@@ -72,3 +76,10 @@ class Connection:
         server, self._server, self._endpoint = self._server, None, None
         if server is not None:
             server.close()
+
+
+def with_timeline(endpoint: Endpoint, settings: Settings) -> Endpoint:
+    """Return *endpoint* so that its links note what they move, if the settings say so."""
+    wanted = settings.timeline
+    kept = Timeline(wanted.keep, wanted.most, wanted.header) if wanted.keep else None
+    return replace(endpoint, timeline=kept)

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from qd import failpoint
-from qd.app.connection import Connection
+from qd.app.connection import Connection, with_timeline
 from qd.app.loading import check_module_exists
 from qd.app.monitoring import MonitorSockets, monitor_main
 from qd.config.cpus import usable_cpus
@@ -110,9 +110,11 @@ def _generation(
     if settings.worker.preload:
         app = _preload(request.app_reference)
     listener = sockets.listener(settings.monitor.address)
+    # The one thing about the endpoint that a reload may change.
+    endpoint = with_timeline(connection.endpoint, settings)
     plan = children.Plan(
         settings,
-        connection.endpoint,
+        endpoint,
         request.app_reference,
         app=app,
         burst=request.burst,
@@ -123,7 +125,7 @@ def _generation(
         monitor = partial(
             monitor_main,
             settings=settings,
-            endpoint=connection.endpoint,
+            endpoint=endpoint,
             telemetry=sockets.telemetry,
             listener=listener,
             needed="worker" if request.workers else "scheduler",

@@ -10,9 +10,10 @@ from redis import exceptions
 
 from qd.broker.async_link import all_or_first_error
 from qd.broker.failures import translate
-from qd.broker.wire import Dialect
+from qd.broker.wire import dialect
 from qd.errors import BrokerUnavailable
 from qd.protocol.op import Op
+from qd.protocol.timeline import Timeline
 
 T = TypeVar("T")
 
@@ -20,12 +21,19 @@ T = TypeVar("T")
 class AsyncClusterLink:
     """A link to a Redis Cluster: the client library finds the node of each key."""
 
-    def __init__(self, open_client: Callable[[], Any], where: str, *, call_timeout: float) -> None:
+    def __init__(
+        self,
+        open_client: Callable[[], Any],
+        where: str,
+        *,
+        call_timeout: float,
+        timeline: Timeline | None = None,
+    ) -> None:
         self._open_client = open_client
         self._where = where
         self._call_timeout = call_timeout
         self._client: Any = None
-        self._dialect = Dialect()
+        self._dialect = dialect(timeline)
 
     @property
     def one_node(self) -> bool:

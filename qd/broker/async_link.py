@@ -18,9 +18,10 @@ import hiredis
 from redis import exceptions
 
 from qd.broker.failures import is_answer, row_of, translate
-from qd.broker.wire import Dialect, pack
+from qd.broker.wire import dialect, pack
 from qd.errors import BrokerUnavailable
 from qd.protocol.op import Op
+from qd.protocol.timeline import Timeline
 
 T = TypeVar("T")
 Push = Callable[[list[Any]], None]
@@ -95,6 +96,7 @@ class AsyncNodeLink:
         greeting: Sequence[tuple[Any, ...]] = (),
         on_push: Push | None = None,
         on_lost: Callable[[], None] | None = None,
+        timeline: Timeline | None = None,
     ) -> None:
         self._dial = dial
         self._where = where
@@ -102,7 +104,7 @@ class AsyncNodeLink:
         self._greeting = greeting
         self._on_push = on_push
         self._on_lost = on_lost
-        self._dialect = Dialect()
+        self._dialect = dialect(timeline)
         self._waiting: deque[_Exchange] = deque()
         self._connection: Any = None
         self._connecting: asyncio.Task[None] | None = None

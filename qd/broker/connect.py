@@ -53,8 +53,8 @@ def endpoint_of(redis: RedisSettings, socket_path: Path | None = None) -> Endpoi
 def open_link(endpoint: Endpoint) -> Link:
     """Return a link for synchronous code; nothing is sent before it is used."""
     if endpoint.topology is Topology.CLUSTER:
-        return ClusterLink(lambda: _cluster_client(endpoint), str(endpoint))
-    return NodeLink(lambda: _dial(endpoint), str(endpoint))
+        return ClusterLink(lambda: _cluster_client(endpoint), str(endpoint), endpoint.timeline)
+    return NodeLink(lambda: _dial(endpoint), str(endpoint), endpoint.timeline)
 
 
 def open_async_link(endpoint: Endpoint) -> AsyncNodeLink | AsyncClusterLink:
@@ -64,6 +64,7 @@ def open_async_link(endpoint: Endpoint) -> AsyncNodeLink | AsyncClusterLink:
             lambda: _async_cluster_client(endpoint),
             str(endpoint),
             call_timeout=endpoint.call_timeout,
+            timeline=endpoint.timeline,
         )
     return open_node_link(endpoint)
 
@@ -92,6 +93,7 @@ def open_node_link(
         greeting=greeting,
         on_push=on_push,
         on_lost=on_lost,
+        timeline=endpoint.timeline,
     )
 
 

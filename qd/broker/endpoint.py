@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from qd.errors import ConfigError
+from qd.protocol.timeline import Timeline
 
 
 class Topology(StrEnum):
@@ -54,6 +55,8 @@ class Endpoint:
     sentinel_password: str = field(default="", repr=False)
     connect_timeout: float = 2.0
     call_timeout: float = 3.0
+    timeline: Timeline | None = None
+    """What its links note of the tasks that they move; None is nothing."""
 
     def __str__(self) -> str:
         if self.path:

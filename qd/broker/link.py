@@ -16,14 +16,19 @@ from typing import Any, Protocol, TypeVar
 from redis import exceptions
 
 from qd.broker.failures import is_answer, row_of, translate
-from qd.broker.wire import Dialect, pack
+from qd.broker.wire import dialect, pack
 from qd.protocol.op import Op
+from qd.protocol.timeline import Timeline
 
 T = TypeVar("T")
 
 
 class Link(Protocol):
     """What synchronous code needs of Redis. Both forms raise only `BrokerError`s."""
+
+    @property
+    def one_node(self) -> bool:
+        """True if one command may name keys of several queues."""
 
     def execute(self, op: Op[T]) -> T:
         """Carry out one operation and return its answer."""
@@ -50,12 +55,18 @@ class Link(Protocol):
 class NodeLink:
     """A link to one server. `dial` opens a connection of the client library."""
 
-    def __init__(self, dial: Callable[[], Any], where: str) -> None:
+    def __init__(
+        self, dial: Callable[[], Any], where: str, timeline: Timeline | None = None
+    ) -> None:
         self._dial = dial
         self._where = where
         self._idle: list[Any] = []
         self._pid = os.getpid()
-        self._dialect = Dialect()
+        self._dialect = dialect(timeline)
+
+    @property
+    def one_node(self) -> bool:
+        return True
 
     def execute(self, op: Op[T]) -> T:
         result: T = self.execute_many((op,))[0]
@@ -187,12 +198,18 @@ class NodeLink:
 class ClusterLink:
     """A link to a Redis Cluster: the client library finds the node of each key."""
 
-    def __init__(self, open_client: Callable[[], Any], where: str) -> None:
+    def __init__(
+        self, open_client: Callable[[], Any], where: str, timeline: Timeline | None = None
+    ) -> None:
         self._open_client = open_client
         self._where = where
         self._client: Any = None
         self._pid = 0
-        self._dialect = Dialect()
+        self._dialect = dialect(timeline)
+
+    @property
+    def one_node(self) -> bool:
+        return False
 
     def execute(self, op: Op[T]) -> T:
         try:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Sequence
 from typing import Any
 
 import hiredis
 
 from qd.protocol.op import Op
+from qd.protocol.timeline import Timeline, noted
 
 
 class Dialect:
@@ -53,6 +56,32 @@ class Dialect:
             return False
         self.plain = True
         return True
+
+
+class _NotingDialect(Dialect):
+    """The same, but the scripts note what they move."""
+
+    __slots__ = ("_host", "_timeline")
+
+    def __init__(self, timeline: Timeline) -> None:
+        super().__init__()
+        self._timeline = timeline
+        self._host = socket.gethostname()
+
+    def command(self, op: Op[Any]) -> tuple[Any, ...]:
+        return super().command(self._noted(op))
+
+    def in_full(self, op: Op[Any]) -> tuple[Any, ...]:
+        return super().in_full(self._noted(op))
+
+    def _noted(self, op: Op[Any]) -> Op[Any]:
+        # Asked each time: a link may be carried over a fork.
+        return noted(op, self._timeline, f"{self._host}:{os.getpid()}")
+
+
+def dialect(timeline: Timeline | None) -> Dialect:
+    """Return what a new link speaks; it notes what is moved if a timeline is kept."""
+    return Dialect() if timeline is None else _NotingDialect(timeline)
 
 
 def pack(commands: Sequence[tuple[Any, ...]]) -> bytes:

@@ -34,6 +34,7 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Look and intervene": {
         "stats": ("stats", "Show how much is waiting, running and failing."),
         "dash": ("dash.command", "Watch queues, workers and failures on a full screen, and act."),
+        "events": ("events", "Show how tasks were moved, or follow it, if a timeline is kept."),
         "queue": ("queue", "List, pause, resume, purge or remove queues."),
         "cron": ("cron", "List, run, pause, add and make up for periodic tasks."),
         "group": ("group", "List groups of tasks that wait to be aggregated, or flush them."),

@@ -108,17 +108,33 @@ def ls(
         list_tasks(session, kinds, wanted, _views(), sort=sort, token=cursor)
 
 
-@task.command("show", examples=("qd task show 0197c0de", "qd task show 0197c0de -q low --json"))
+@task.command(
+    "show",
+    examples=(
+        "qd task show 0197c0de",
+        "qd task show 0197c0de -q low --json",
+        "qd task show 0197c0de --timeline",
+    ),
+)
 @click.argument("task_id", metavar="ID")
 @click.option("-q", "--queue", metavar="NAME", help="The queue it is in; else all are searched.")
+@click.option("--timeline", is_flag=True, help="Show the way it went, if it is gone as well.")
 @with_session
-def show(session: Session, task_id: str, queue: str | None) -> None:
+def show(session: Session, task_id: str, queue: str | None, timeline: bool) -> None:
     """
     Show everything about one task.
 
     Payload and result are shown as text if they are text. With --json they are decoded where they
     are JSON, and encoded as base64 where they are not text.
+
+    --timeline shows instead each transition of the task that was noted: its latest 100 at most, for
+    as long as `timeline.keep` says. What was moved by others, as by Go servers, is shown as unseen.
     """
+    if timeline:
+        from qd.cli.events import show_timeline
+
+        show_timeline(session, task_id, _named(queue))
+        return
     show_task(session, find(session, task_id, _named(queue)), "qd.task.show/1")
 
 

@@ -183,6 +183,28 @@ class MonitorSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class TimelineSettings:
+    """What is remembered of the way of each task."""
+
+    keep: float = setting(
+        0.0,
+        "remember every transition of every task this long, as in 1h; 0s = none. To be set for all "
+        "that enqueue, run or move tasks",
+        DURATION,
+        minimum=0,
+    )
+    most: int = setting(
+        100_000,
+        "about so many in each queue, some 300 bytes each; the oldest are forgotten first",
+        WHOLE,
+        minimum=100,
+    )
+    header: str = setting(
+        "traceparent", "the header of a task that holds the id of its trace", NAME
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class LogSettings:
     """What is logged, how and where."""
 
@@ -228,4 +250,7 @@ class Settings:
         ScheduleEntry, "Periodic tasks by name.", name=NAME
     )
     monitor: MonitorSettings = section(MonitorSettings, "Metrics and health over HTTP.")
+    timeline: TimelineSettings = section(
+        TimelineSettings, "Transitions of tasks, for `qd task show --timeline` and `qd events`."
+    )
     log: LogSettings = section(LogSettings, "Log lines.")

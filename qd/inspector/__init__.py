@@ -1,11 +1,12 @@
 """
 The operator's side: look at queues, tasks and worker processes, and intervene.
 
-- `inspector`: `Inspector`, one front with seven parts
+- `inspector`: `Inspector`, one front with eight parts
 - `queues`, `removal`, `groups`: sizes, history, pause, purge, remove
 - `tasks`, `actions`, `walk`: look at tasks, run, archive and delete them, one or many
 - `servers`, `schedulers`, `stats`: who is there, and the totals of everything
 - `periodic`: periodic tasks, run now, paused, made up for
+- `timeline`: the way of each task, if a timeline is kept
 - `doctor`: what is not stored as it should be, and its repair
 - `views`, `values`: what all of them return, plain data with a documented JSON form
 

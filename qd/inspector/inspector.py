@@ -17,6 +17,7 @@ from qd.inspector.tasks import Tasks
 
 if TYPE_CHECKING:
     from qd.inspector.periodic import Periodic
+    from qd.inspector.timeline import TimelineReader
 
 
 class Inspector:
@@ -41,6 +42,13 @@ class Inspector:
         self.stats = Stats(link, self.queues)
         self._link = link
         self._clock = clock
+
+    @cached_property
+    def timeline(self) -> TimelineReader:
+        """What was noted of the way of each task; made on first use."""
+        from qd.inspector.timeline import TimelineReader
+
+        return TimelineReader(self._link)
 
     @cached_property
     def periodic(self) -> Periodic:

@@ -33,6 +33,11 @@ def own_prefix(queue: str) -> str:
     return f"qd:{{{queue}}}:"
 
 
+def slot(queue: str) -> str:
+    """What all keys of one queue have in common."""
+    return f":{{{queue}}}:"
+
+
 def aside_prefix(queue: str) -> str:
     """qd: what stands before the name of a key that was in a queue's way and is kept."""
     return f"qd:{{{queue}}}:set-aside:"
@@ -159,6 +164,21 @@ def scheduler_history(entry_id: str) -> str:
 def fetch(queue: str, owner: str) -> str:
     """qd: what the last fetch of one worker took, so that a lost reply can be asked for again."""
     return f"qd:{{{queue}}}:fetch:{owner}"
+
+
+def events(queue: str) -> str:
+    """qd: the transitions of tasks in a queue, while a timeline is kept; the latest stand last."""
+    return f"qd:{{{queue}}}:events"
+
+
+def events_of_task(queue: str, task_id: str) -> str:
+    """qd: the entries in `events` that are about one task."""
+    return f"qd:{{{queue}}}:events:t:{task_id}"
+
+
+def events_of_trace(queue: str, trace: str) -> str:
+    """qd: the ids of the tasks of one trace that `events` tells of."""
+    return f"qd:{{{queue}}}:events:x:{trace}"
 
 
 def cron(queue: str, name: str) -> str:

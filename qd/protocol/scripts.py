@@ -2,7 +2,8 @@
 The Lua scripts: loaded from `lua/`, one file per operation, text read at first use.
 
 A script's header names its keys and arguments; a line `-- include: NAME` puts `lua/lib/NAME.lua`
-before the body. The first line of the text sent may be a shebang with flags; servers older than
+before the body. A line that begins with `-->` is sent only where a timeline is kept, and
+`lua/lib/note.lua` before it. The first line of the text sent may be a shebang with flags; servers older than
 7.0 do not know it, so `plain` is the same text without.
 """
 
@@ -17,6 +18,7 @@ from importlib.resources import files
 _INCLUDE = re.compile(r"^-- include: (\w+)$", re.MULTILINE)
 _KEY = re.compile(r"^-- KEYS\[(\d+|\.\.)\]", re.MULTILINE)
 _FLAGS = re.compile(r"^-- flags: (.+)$", re.MULTILINE)
+_NOTED = re.compile(r"^(\s*)--> ", re.MULTILINE)
 _COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
 
 
@@ -25,6 +27,8 @@ class Script:
     """One script by name. Comments are stripped from what goes over the wire."""
 
     name: str
+    notes: bool = False
+    """Note what it moves: for a link that keeps a timeline, see `timeline`."""
 
     @cached_property
     def source(self) -> str:
@@ -37,12 +41,22 @@ class Script:
         return None if ".." in found else len(found)
 
     @cached_property
+    def noting(self) -> Script | None:
+        """The same script, noting what it moves; None if it moves no task."""
+        return Script(self.name, notes=True) if _NOTED.search(self._joined(())) else None
+
+    @cached_property
     def plain(self) -> str:
+        joined = self._joined(("note",)) if self.notes else self._joined(())
+        return _COMMENT.sub("", _NOTED.sub(r"\1", joined) if self.notes else joined)
+
+    def _joined(self, first: tuple[str, ...]) -> str:
         library = files("qd.protocol") / "lua" / "lib"
         parts = [
-            (library / f"{name}.lua").read_text("utf-8") for name in _INCLUDE.findall(self.source)
+            (library / f"{name}.lua").read_text("utf-8")
+            for name in (*first, *_INCLUDE.findall(self.source))
         ]
-        return _COMMENT.sub("", "\n".join([*parts, self.source]))
+        return "\n".join([*parts, self.source])
 
     @cached_property
     def text(self) -> str:

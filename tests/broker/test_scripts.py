@@ -25,6 +25,6 @@ def any_server(request: pytest.FixtureRequest) -> Iterator[RedisServer]:
 
 def test_every_script_compiles_and_has_the_digest_it_is_called_by(any_server: RedisServer) -> None:
     for name in NAMES:
-        one = Script(name)
-        for text, sha in ((one.text, one.sha), (one.plain, one.plain_sha)):
-            assert any_server.command("SCRIPT", "LOAD", text) == sha.encode(), name
+        for one in filter(None, (Script(name), Script(name).noting)):
+            for text, sha in ((one.text, one.sha), (one.plain, one.plain_sha)):
+                assert any_server.command("SCRIPT", "LOAD", text) == sha.encode(), name

@@ -36,6 +36,7 @@ for i = 4, #ARGV, 5 do
   if reply == 1 then
     redis.call('ZADD', ARGV[2] .. group, ARGV[3], id)
     redis.call('SADD', KEYS[1], group)
+    --> note_move(id, '', 'aggregating', 'group ' .. group)
   end
   replies[#replies + 1] = reply
 end

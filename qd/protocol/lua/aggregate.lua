@@ -25,8 +25,10 @@ if taken ~= 1 then
   return taken
 end
 for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+  --> note_move(id, 'aggregating', '', 'became part of ' .. ARGV[3])
   drop_task(ARGV[1], id)
 end
+--> note_move(ARGV[3], '', ARGV[2], 'made of ' .. redis.call('ZCARD', KEYS[1]) .. ' tasks', ARGV[2] == 'scheduled' and ARGV[7])
 redis.call('DEL', KEYS[1])
 redis.call('ZREM', KEYS[2], KEYS[1])
 return 1

@@ -53,6 +53,7 @@ for n, id in ipairs(ids) do
     end
     redis.call('HSET', task, 'state', 'archived')
     redis.call('HDEL', task, 'qd_owner')
+    --> note_move(id, 'active', 'archived', message == '' and 'its message cannot be read' or said(message))
   end
 end
 bump(KEYS[5], KEYS[4], ended, ARGV[3])

@@ -47,7 +47,9 @@ for n, reply in ipairs(replies) do
     redis.call('ZADD', KEYS[2], ARGV[4], id)
     redis.call('HSET', task, 'state', 'archived')
     redis.call('HDEL', task, 'pending_since')
+    --> note_move(id, ARGV[2], 'archived')
   elseif reply == 0 then
+    --> note_move(id, ARGV[2], '', 'it has no message')
     redis.call('DEL', task)
   end
 end

@@ -42,6 +42,7 @@ for n, id in ipairs(ids) do
       redis.call('HSET', task, 'result', ARGV[at + 7])
     end
     redis.call('HDEL', task, 'qd_owner')
+    --> note_move(id, 'active', 'completed')
     unlock(ARGV[at + 3], id)
   end
   replies[n] = mine

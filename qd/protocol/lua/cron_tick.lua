@@ -39,6 +39,7 @@ if decided == 1 then
   fired = ARGV[1]
   local late = string.format('%d', ARGV[12] / 1e6 - fired * 1000)
   redis.call('HSET', KEYS[1], 'fired', fired, 'task', ARGV[6], 'late', late)
+  --> note_move(ARGV[6], '', ARGV[5], 'its tick was due at ' .. fired, ARGV[5] == 'scheduled' and ARGV[10])
 end
 redis.call('EXPIRE', KEYS[1], ARGV[2])
 return { decided, fired }

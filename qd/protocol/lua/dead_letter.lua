@@ -16,4 +16,5 @@ if redis.call('EXISTS', KEYS[2]) == 1 then
 end
 redis.call('HSET', KEYS[2], 'msg', ARGV[2], 'state', 'archived')
 redis.call('ZADD', KEYS[1], ARGV[3], ARGV[1])
+--> note_move(ARGV[1], '', 'archived', said(ARGV[2]))
 return 1

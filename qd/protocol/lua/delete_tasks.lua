@@ -24,6 +24,7 @@ for i = 4, #ARGV, 2 do
   if reply == 1 then
     take(KEYS[1], ARGV[2], id)
     unlock(ARGV[i + 1], id)
+    --> note_move(id, ARGV[2], '')
     drop_task(ARGV[1], id)
   elseif reply == 0 then
     reply = take(KEYS[1], ARGV[2], id)

@@ -49,6 +49,7 @@ for i = #waiting, 1, -1 do
   local task = redis.pcall('HMGET', ARGV[1] .. id, 'msg', 'qd_deaths', 'pending_since')
   if not task.err and not task[1] then
     -- No bytes, no task. The rest of it would keep the id taken.
+    --> note_move(id, 'pending', '', 'it has no message')
     drop_task(ARGV[1], id)
   elseif not task.err then
     ids[#ids + 1] = id
@@ -66,6 +67,7 @@ if #ids > 0 then
   for _, id in ipairs(ids) do
     redis.call('HSET', ARGV[1] .. id, 'state', 'active', 'qd_owner', ARGV[4])
     redis.call('HDEL', ARGV[1] .. id, 'pending_since')
+    --> note_move(id, 'pending', 'active')
   end
 end
 -- Last: should a right have been taken away, a task is listed twice, and not nowhere.

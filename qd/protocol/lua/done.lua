@@ -34,6 +34,7 @@ for n, id in ipairs(ids) do
   if mine == 1 then
     ended[#ended + 1] = id
     tasks[#tasks + 1] = task
+    --> note_move(id, 'active', '')
     unlock(ARGV[at + 3], id)
   end
   replies[n] = mine

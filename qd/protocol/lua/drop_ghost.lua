@@ -18,6 +18,7 @@ redis.call('LREM', KEYS[1], 1, ARGV[1])
 redis.call('ZREM', KEYS[2], ARGV[1])
 -- A key of another type is none of ours.
 if found == 0 then
+  --> note_move(ARGV[1], 'active', '', 'it has no message')
   redis.call('DEL', KEYS[3])
 end
 return 1

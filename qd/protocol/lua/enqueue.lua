@@ -32,6 +32,7 @@ for i = 4, #ARGV, width do
   end
   if reply == 1 then
     pushed[#pushed + 1] = id
+    --> note_move(id, '', 'pending')
   end
   replies[#replies + 1] = reply
 end

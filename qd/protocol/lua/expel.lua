@@ -17,6 +17,7 @@ for i = 3, #ARGV do
     redis.call('HSET', ARGV[1] .. ARGV[i], 'state', 'archived')
     redis.call('ZADD', KEYS[2], ARGV[2], ARGV[i])
     moved = moved + 1
+    --> note_move(ARGV[i], 'aggregating', 'archived', 'its message cannot be read')
   end
 end
 return moved

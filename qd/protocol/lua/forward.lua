@@ -18,6 +18,7 @@ if bad then
 end
 local ids = redis.call('ZRANGE', KEYS[1], '-inf', ARGV[3], 'BYSCORE', 'LIMIT', 0, ARGV[5])
 local pending = {}
+--> local from = string.match(KEYS[1], '[^:]*$')
 for _, id in ipairs(ids) do
   local task = ARGV[1] .. id
   local found = redis.pcall('HMGET', task, 'msg', 'group', 'qd_owner', 'qd_waits')
@@ -25,6 +26,7 @@ for _, id in ipairs(ids) do
     -- Not a task at all: the id leaves the set, and what stands under its key stays.
   elseif not found[1] then
     -- No bytes, no task (asynq would revive it as a ghost). The rest of it would keep the id taken.
+    --> note_move(id, from, '', 'it has no message')
     drop_task(ARGV[1], id)
   else
     if found[3] then
@@ -41,10 +43,12 @@ for _, id in ipairs(ids) do
       -- asynq does not list the group again, and an unlisted group is never looked at.
       redis.call('SADD', KEYS[3], group)
       redis.call('HSET', task, 'state', 'aggregating')
+      --> note_move(id, from, 'aggregating', 'its time has come')
     else
       -- Without a group, or its key holds something else: better handled alone than not at all.
       pending[#pending + 1] = id
       redis.call('HSET', task, 'state', 'pending', 'pending_since', ARGV[4])
+      --> note_move(id, from, 'pending', 'its time has come')
     end
   end
 end

@@ -57,11 +57,13 @@ for _, id in ipairs(redis.call('LRANGE', KEYS[2], 0, -1)) do
       local message = redis.call('HGET', task, 'msg') or ''
       redis.call('HSET', task, 'state', 'archived', 'msg', message .. ARGV[8])
       poison[#poison + 1] = id
+      --> note_move(id, 'active', 'archived', 'worker died: ' .. ARGV[5])
     else
       -- The active list has the latest first: pushed in this order, the oldest is the next to run.
       redis.call('RPUSH', KEYS[1], id)
       redis.call('HSET', task, 'state', 'pending', 'pending_since', ARGV[3])
       back[#back + 1] = id
+      --> note_move(id, 'active', 'pending', 'worker died: ' .. ARGV[5])
     end
   end
 end

@@ -55,6 +55,7 @@ if place ~= 'active' then
 end
 if place == '' then
   if found[1] == 'hash' then
+    --> note_move(id, found[3], '', 'repaired by qd doctor')
     drop_task(prefix .. 't:', id)
   elseif found[1] ~= 'none' then
     redis.call('RENAME', KEYS[1], KEYS[3])
@@ -82,4 +83,5 @@ if place == 'pending' then
   redis.call('HSETNX', KEYS[1], 'pending_since', ARGV[9])
 end
 redis.call('PERSIST', KEYS[1])
+--> note_move(id, found[3], ARGV[6], 'repaired by qd doctor')
 return 1

@@ -51,9 +51,11 @@ for n = #ids, 1, -1 do
       redis.call('ZADD', KEYS[4], ARGV[3], id)
       poisoned = poisoned + 1
       mine = 2
+      --> note_move(id, 'active', 'archived', said(ARGV[at + 3]))
     else
       redis.call('HSET', task, 'state', 'pending', 'pending_since', ARGV[2])
       redis.call('RPUSH', KEYS[1], id)
+      --> note_move(id, 'active', 'pending', ARGV[4])
     end
   end
   replies[n] = mine

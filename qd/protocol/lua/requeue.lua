@@ -33,6 +33,7 @@ for n, id in ipairs(ids) do
     -- asynq leaves pending_since out here, and shows a latency of 0 until the task is taken.
     redis.call('HSET', task, 'state', 'pending', 'pending_since', ARGV[3])
     redis.call('HDEL', task, 'qd_owner')
+    --> note_move(id, 'active', 'pending', 'put back by its worker')
   end
   replies[n] = mine
 end

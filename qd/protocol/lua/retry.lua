@@ -38,6 +38,7 @@ for n, id in ipairs(ids) do
     redis.call('ZADD', KEYS[3], ARGV[at + 4], id)
     redis.call('HSET', task, 'msg', ARGV[at + 3], 'state', 'retry')
     redis.call('HDEL', task, 'qd_owner')
+    --> note_move(id, 'active', 'retry', said(ARGV[at + 3]), ARGV[at + 4], ARGV[at + 5])
     failures = failures + tonumber(ARGV[at + 5])
   end
   replies[n] = mine

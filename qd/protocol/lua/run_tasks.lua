@@ -25,6 +25,7 @@ for i = 5, #ARGV, 3 do
   local task = ARGV[1] .. id
   local reply = pick(ARGV[1], KEYS[1], ARGV[2], id, ARGV[i + 1])
   if reply == 1 and redis.call('HEXISTS', task, 'msg') == 0 then
+    --> note_move(id, ARGV[2], '', 'it has no message')
     redis.call('DEL', task)
     reply = 0
   end
@@ -38,6 +39,7 @@ for i = 5, #ARGV, 3 do
     redis.call('HSET', task, 'state', 'pending', 'pending_since', ARGV[4])
     redis.call('HDEL', task, 'qd_owner', 'qd_deaths', 'qd_spared', 'qd_cause', 'qd_waits')
     moved[#moved + 1] = id
+    --> note_move(id, ARGV[2], 'pending')
   end
   replies[#replies + 1] = reply
 end

@@ -33,6 +33,7 @@ for i = 2, #ARGV, 6 do
       -- asynq leaves this out, and a delayed task then never joins its group.
       redis.call('HSET', task, 'group', ARGV[i + 5])
     end
+    --> note_move(id, '', 'scheduled', '', ARGV[i + 4])
   end
   replies[#replies + 1] = reply
 end

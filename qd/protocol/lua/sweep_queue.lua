@@ -1,15 +1,16 @@
 -- sweep_queue: delete what a removed queue has left; part of a walk over all keys of the node.
 --
--- Hashes that no container lists, locks whose holder is gone, counters. A task that came in since is
+-- Hashes that no container lists, locks whose holder is gone, counters, the timeline. A task that came in since is
 -- listed, and stays.
 --
 -- KEYS[1]  pending          LIST   asynq:{q}:pending
 -- KEYS[2]  active           LIST   asynq:{q}:active
 -- KEYS[3]  aggregation_sets ZSET   asynq:{q}:aggregation_sets
 -- ARGV[1]  prefix           asynq:{q}:
--- ARGV[2]  pattern          the same, escaped, with a star behind
+-- ARGV[2]  pattern          of asynq's and qd's keys of the queue
 -- ARGV[3]  cursor           of SCAN; '0' = begin
 -- ARGV[4]  count            about how many keys to look at
+-- ARGV[5]  events           qd:{q}:events
 -- Returns  the next cursor ('0' = the end), then how many keys were deleted
 -- include: unlock
 local tasks, locks = ARGV[1] .. 't:', ARGV[1] .. 'unique:'
@@ -59,7 +60,7 @@ for _, key in ipairs(page[2]) do
     if type(holder) ~= 'string' or redis.call('EXISTS', tasks .. holder) == 0 then
       deleted = deleted + redis.call('DEL', key)
     end
-  elseif begins(key, ARGV[1] .. 'processed') or begins(key, ARGV[1] .. 'failed') then
+  elseif begins(key, ARGV[1] .. 'processed') or begins(key, ARGV[1] .. 'failed') or begins(key, ARGV[5]) then
     deleted = deleted + redis.call('DEL', key)
   end
 end

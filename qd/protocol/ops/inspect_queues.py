@@ -283,11 +283,16 @@ def sweep(queue: str, cursor: str) -> Op[tuple[str, int]]:
 
     Walks over all keys of the node. Tasks that a container lists stay.
     """
-    prefix = keys.prefix(queue)
     return script(
         _SWEEP,
         [keys.pending(queue), keys.active(queue), keys.aggregation_sets(queue)],
-        [prefix, _escape(prefix) + "*", cursor, _SCAN_PAGE],
+        [
+            keys.prefix(queue),
+            f"*{_escape(keys.slot(queue))}*",
+            cursor,
+            _SCAN_PAGE,
+            keys.events(queue),
+        ],
         lambda reply: (text(reply[0]), reply[1]),
     )
 

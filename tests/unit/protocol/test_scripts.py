@@ -94,7 +94,27 @@ def test_every_part_of_the_library_is_included_somewhere() -> None:
     included = {
         one for name in NAMES for one in re.findall(r"^-- include: (\w+)$", header(name), re.M)
     }
-    assert included == {path.stem for path in (LUA / "lib").glob("*.lua")}
+    assert included | {"note"} == {path.stem for path in (LUA / "lib").glob("*.lua")}
+
+
+def test_every_script_that_moves_tasks_can_note_it() -> None:
+    """Those of the table of states; a queue that is removed goes with its timeline."""
+    text = (Path(__file__).parents[3] / "ARCHITECTURE.md").read_text()
+    table = text.split("## States, and who moves a task")[1].split("\n## ")[0]
+    rows = [line.rsplit("|", 2)[1] for line in table.splitlines() if line.startswith("| ")]
+    movers = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert len(movers) >= 18
+    silent = {name for name in movers if Script(name).noting is None}
+    assert silent == {"sweep_queue", "remove_queue"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_script_notes_nothing_unless_it_is_told_to(name: str) -> None:
+    assert "note_move" not in body(name)
+    noting = Script(name).noting
+    if noting is not None:
+        assert noting.plain.count("note_move(") >= 2 or name == "self_test"
+        assert noting.text.startswith("#!") == Script(name).text.startswith("#!")
 
 
 @pytest.mark.parametrize("name", sorted(DRAINING))

@@ -7,6 +7,7 @@ local function trim_archived(prefix, archived, oldest, keep)
       local state = redis.pcall('HGET', prefix .. id, 'state')
       -- A task that says it is elsewhere is not deleted for standing here too.
       if state == 'archived' or not state then
+        --> note_move(id, 'archived', '', 'the archive is full, or it was too old')
         drop_task(prefix, id)
       end
     end

@@ -1,0 +1,203 @@
+"""`qd events` and `qd task show --timeline`: the transitions of tasks, where a timeline is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from qd.cli.frame import Command
+from qd.cli.render import Column, exact
+from qd.cli.session import Session, with_session
+from qd.cli.tasktext import first_line
+from qd.cli.types import PAST
+from qd.errors import TaskNotFound
+
+if TYPE_CHECKING:
+    from qd.inspector.timeline import Transition
+
+STATES = ("active", "pending", "scheduled", "retry", "archived", "completed", "aggregating", "gone")
+
+_PAGE = 30
+_WAIT = 1.0
+"""Seconds after which it is looked whether there are new queues."""
+
+_NONE = (
+    "No transitions are known. They are noted by programs whose settings have a timeline.keep, "
+    "and kept that long."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which transitions are meant."""
+
+    types: tuple[str, ...]
+    states: tuple[str, ...]
+    task_id: str | None
+    trace_id: str | None
+    since: datetime | None
+
+    def accepts(self, one: Transition) -> bool:
+        return (
+            (not self.types or one.type in self.types)
+            and (not self.states or (one.after or "gone") in self.states)
+            and self.task_id in (None, one.task_id)
+            and self.trace_id in (None, one.trace_id)
+            and (self.since is None or one.at is None or one.at >= self.since)
+        )
+
+
+@click.command(
+    "events",
+    cls=Command,
+    short_help="Show how tasks were moved, or follow it, if a timeline is kept.",
+    examples=(
+        "qd events --queue default --state archived --since 10m",
+        "qd events --trace 4bf92f3577b34da6a3ce929d0e0e4736",
+        "qd events --follow -o jsonl",
+    ),
+)
+@click.option("-q", "--queue", "queues", metavar="NAME", multiple=True, help="Repeatable.")
+@click.option(
+    "--type", "types", metavar="TYPE", multiple=True, help="Of this task type; repeatable."
+)
+@click.option(
+    "--state", "states", multiple=True, type=click.Choice(STATES), help="To this state; repeatable."
+)
+@click.option("--task", "task_id", metavar="ID", help="Of this task.")
+@click.option("--trace", "trace_id", metavar="ID", help="Of all tasks of this trace.")
+@click.option("--since", type=PAST, help="Not older than this, as in 10m.")
+@click.option(
+    "--limit", type=click.IntRange(min=0), metavar="N", help="So many, the latest; 0 for all."
+)
+@click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
+@with_session
+def events(
+    session: Session,
+    queues: tuple[str, ...],
+    types: tuple[str, ...],
+    states: tuple[str, ...],
+    task_id: str | None,
+    trace_id: str | None,
+    since: datetime | None,
+    limit: int | None,
+    follow: bool,
+) -> None:
+    """
+    Show transitions of tasks: when, from where to where, by which step and process, and why.
+
+    They are noted by the step that makes them, if the program has a `timeline.keep` in its settings:
+    set it for all that enqueue, run and move tasks. What Go servers do is not noted.
+
+    At most 30 are shown, the latest last. --follow shows those that come, after those --since asks
+    for, and ends after --limit of them.
+    """
+    wanted = Wanted(types, states, task_id, trace_id, since)
+    if follow:
+        _follow(session, queues, wanted, limit)
+        return
+    limit = _PAGE if limit is None else limit
+    found = _find(session, session.chosen(queues), wanted, limit or None)
+    session.out.rows(
+        "qd.events/1", "events", found, _columns(), lambda one: one.as_dict(), empty=_NONE
+    )
+
+
+def show_timeline(session: Session, task_id: str, queues: Sequence[str]) -> None:
+    """
+    Show the transitions of one task.
+
+    Raises:
+        TaskNotFound: Neither they nor the task are known.
+    """
+    found = session.inspector.timeline.of_task(task_id, session.chosen(queues))
+    if not found:
+        from qd.cli.selection import find
+
+        try:
+            find(session, task_id, queues)
+        except TaskNotFound as error:
+            raise TaskNotFound(str(error), hint=_NONE) from error
+    session.out.rows(
+        "qd.task.timeline/1",
+        "timeline",
+        found,
+        _steps(),
+        lambda one: one.as_dict(),
+        empty=_NONE,
+        more={"id": task_id},
+    )
+
+
+def _find(
+    session: Session, queues: list[str], wanted: Wanted, limit: int | None
+) -> list[Transition]:
+    reader = session.inspector.timeline
+    if wanted.task_id is None and wanted.trace_id is None:
+        return reader.recent(queues, since=wanted.since, limit=limit, accept=wanted.accepts)
+    if wanted.task_id is not None:
+        found = reader.of_task(wanted.task_id, queues)
+    else:
+        found = reader.of_trace(wanted.trace_id or "", queues)
+    chosen = [one for one in found if wanted.accepts(one)]
+    return chosen[-limit:] if limit else chosen
+
+
+def _follow(session: Session, queues: tuple[str, ...], wanted: Wanted, limit: int | None) -> None:
+    left = limit or None
+    named = session.chosen(queues) if queues else None
+    prefix = session.stored("")
+    wait = min(_WAIT, session.settings.redis.call_timeout / 2)
+    try:
+        for batch in session.inspector.timeline.follow(named, since=wanted.since, wait=wait):
+            some = [one for one in batch if one.queue.startswith(prefix) and wanted.accepts(one)]
+            _show(session, some[:left])
+            if left is not None:
+                left -= len(some)
+                if left <= 0:
+                    return
+    except KeyboardInterrupt:
+        # The usual end of what goes on for ever.
+        return
+
+
+def _show(session: Session, some: Sequence[Transition]) -> None:
+    """Show what has come. For people as lines: a table would have to know those that come."""
+    if session.out.form != "table":
+        if some:
+            session.out.rows(
+                "qd.events/1", "events", some, _columns(), lambda one: one.as_dict(), empty=""
+            )
+        return
+    for one in some:
+        click.echo("  ".join(exact(column.value(one)) or "-" for column in _columns()))
+
+
+def _columns() -> list[Column[Transition]]:
+    when, *rest = _steps()
+    return [
+        when,
+        Column("QUEUE", lambda one: one.queue),
+        Column("TASK", lambda one: one.task_id),
+        Column("TYPE", lambda one: one.type),
+        *rest,
+    ]
+
+
+def _steps() -> list[Column[Transition]]:
+    """What there is to say if it is known which task is meant."""
+    return [
+        # To the millisecond in all forms: who looks at a timeline wants to compare.
+        Column("TIME", lambda one: one.at and one.at.isoformat(timespec="milliseconds")[:-6] + "Z"),
+        Column("FROM", lambda one: one.before or "new"),
+        Column("TO", lambda one: one.after or "gone"),
+        Column("STEP", lambda one: one.step),
+        Column("ATTEMPT", lambda one: one.attempt),
+        Column("BY", lambda one: f"{one.host}:{one.pid}" if one.host else None),
+        Column("NEXT", lambda one: one.next_at),
+        Column("REASON", lambda one: first_line(one.reason), shrinks=True),
+    ]

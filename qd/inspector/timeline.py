@@ -1,0 +1,223 @@
+"""
+The way that tasks went: their transitions, as the scripts that made them have noted them.
+
+Only what was moved by programs that keep a timeline is known. What must have happened besides, because
+one transition does not begin where the one before has ended, is shown as a gap and not guessed at.
+"""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+from qd.broker.link import Link
+from qd.inspector.values import iso, moment
+from qd.protocol.ops import inspect_queues, timeline
+from qd.protocol.ops.timeline import Entry
+
+UNSEEN = "unseen"
+"""The step of a transition that nobody has noted."""
+
+_ELSEWHERE = "not noted: by a Go server, or by a program without timeline.keep"
+_BEFORE = "not known any more, or not noted"
+
+_LOOK = 0.25
+"""Seconds between two looks where there is nothing to wait at: on a cluster, without a queue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """
+    A task went `before` one state `after` another; None is nowhere: it was new, or is gone.
+
+    - `at`: when, by the clock of Redis; None if that is not known
+    - `step`: what moved it, as in `enqueue`, `dequeue`, `retry`; `unseen` if nobody has noted it
+    - `attempt`: the run that it began or ended; of a waiting task, the one that comes next
+    - `host`, `pid`: the process that moved it
+    - `next_at`: when it is to run, for those that were scheduled or are retried
+    """
+
+    queue: str
+    task_id: str
+    type: str
+    at: datetime | None
+    before: str | None
+    after: str | None
+    step: str
+    attempt: int | None = None
+    host: str = ""
+    pid: int | None = None
+    reason: str = ""
+    next_at: datetime | None = None
+    trace_id: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "at": iso(self.at),
+            "queue": self.queue,
+            "task_id": self.task_id,
+            "type": self.type,
+            "from": self.before,
+            "to": self.after,
+            "step": self.step,
+            "attempt": self.attempt,
+            "host": self.host or None,
+            "pid": self.pid,
+            "reason": self.reason,
+            "next_at": iso(self.next_at),
+            "trace_id": self.trace_id or None,
+        }
+
+
+class TimelineReader:
+    """Reads transitions, those of programs whose settings have a `timeline.keep`; changes nothing."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+
+    def of_task(self, task_id: str, queues: Sequence[str] | None = None) -> list[Transition]:
+        """
+        Return the latest 100 transitions of a task at most, the oldest first, with gaps shown.
+
+        Also of one that is gone. Empty if nothing is known. *queues*: where to look; else everywhere.
+        """
+        names = self._names(queues)
+        found = self._link.execute_many([timeline.of_task(name, task_id) for name in names])
+        return [one for state, entries in found for one in _with_gaps(entries, state)]
+
+    def of_trace(self, trace_id: str, queues: Sequence[str] | None = None) -> list[Transition]:
+        """Return the transitions of all tasks of a trace, in the order of time (within a millisecond, of one queue), without gaps."""
+        names = self._names(queues)
+        ids = self._link.execute_many([timeline.tasks_of_trace(name, trace_id) for name in names])
+        steps = [
+            timeline.of_task(name, one)
+            for name, some in zip(names, ids, strict=True)
+            for one in some
+        ]
+        # An id may have been used again, for a task of another trace.
+        entries = [
+            one
+            for _, found in self._link.execute_many(steps)
+            for one in found
+            if one.trace == trace_id
+        ]
+        return [_transition(one) for one in sorted(entries, key=lambda one: one.order)]
+
+    def recent(
+        self,
+        queues: Sequence[str] | None = None,
+        *,
+        since: datetime | None = None,
+        limit: int | None = None,
+        accept: Callable[[Transition], bool] = lambda _: True,
+    ) -> list[Transition]:
+        """Return the latest *limit* transitions that *accept* takes, the oldest of them first."""
+        begin = 0 if since is None else int(since.timestamp() * 1000)
+        sources = [self._backwards(name, begin) for name in self._names(queues)]
+        merged = heapq.merge(*sources, key=lambda one: one.order, reverse=True)
+        found = list(islice(filter(accept, map(_transition, merged)), limit))
+        return found[::-1]
+
+    def follow(
+        self,
+        queues: Sequence[str] | None = None,
+        *,
+        since: datetime | None = None,
+        wait: float = 1.0,
+    ) -> Iterator[list[Transition]]:
+        """
+        Yield transitions as they come, for ever; an empty list when none has come for *wait* seconds.
+
+        From now on, or from *since* on. Without *queues*, of all, those included that are new. *wait*
+        must be shorter than `redis.call_timeout`.
+        """
+        begin = "0" if since is None else f"{max(int(since.timestamp() * 1000) - 1, 0)}"
+        seen: dict[str, str] = {}
+        if since is None:
+            names = self._names(queues)
+            last = self._link.execute_many([timeline.latest(name, "", limit=1) for name in names])
+            seen = {name: found[0].at for name, found in zip(names, last, strict=True) if found}
+        while True:
+            for name in self._names(queues):
+                seen.setdefault(name, begin)
+            entries = self._next(seen, wait)
+            for one in entries:
+                seen[one.queue] = one.at
+            yield [_transition(one) for one in sorted(entries, key=lambda one: one.order)]
+
+    def _next(self, seen: dict[str, str], wait: float) -> list[Entry]:
+        if seen and self._link.one_node:
+            return self._link.execute(timeline.wait(seen, milliseconds=max(int(wait * 1000), 1)))
+        deadline = time.monotonic() + wait
+        while True:
+            steps = [timeline.since(name, at) for name, at in seen.items()]
+            found = [one for entries in self._link.execute_many(steps) for one in entries]
+            left = deadline - time.monotonic()
+            if found or left <= 0:
+                return found
+            time.sleep(min(_LOOK, left))
+
+    def _backwards(self, queue: str, begin: int) -> Iterator[Entry]:
+        before = ""
+        while page := self._link.execute(timeline.latest(queue, before)):
+            for one in page:
+                if one.order[0] < begin:
+                    return
+                yield one
+            before = page[-1].at
+
+    def _names(self, queues: Sequence[str] | None) -> list[str]:
+        return list(queues) if queues is not None else self._link.execute(inspect_queues.names())
+
+
+def _with_gaps(entries: Iterable[Entry], state: str) -> Iterator[Transition]:
+    """Yield the transitions of one task, and what must have happened between and after them."""
+    last: Entry | None = None
+    for one in entries:
+        if last is None:
+            if one.before:
+                yield _gap(one, "", one.before, _BEFORE)
+        # Between two that fit, another run may have failed: then the attempt has grown meanwhile.
+        elif one.before != last.after or one.attempt > last.attempt + (last.step == "retry"):
+            yield _gap(one, last.after, one.before, _ELSEWHERE)
+        yield _transition(one)
+        last = one
+    if last is not None and last.after != state:
+        yield _gap(last, last.after, state, _ELSEWHERE)
+
+
+def _gap(near: Entry, before: str, after: str, reason: str) -> Transition:
+    return Transition(
+        queue=near.queue,
+        task_id=near.task_id,
+        type=near.type,
+        at=None,
+        before=before or None,
+        after=after or None,
+        step=UNSEEN,
+        reason=reason,
+    )
+
+
+def _transition(entry: Entry) -> Transition:
+    host, _, pid = entry.by.rpartition(":")
+    return Transition(
+        queue=entry.queue,
+        task_id=entry.task_id,
+        type=entry.type,
+        at=moment(entry.order[0] / 1000),
+        before=entry.before or None,
+        after=entry.after or None,
+        step=entry.step,
+        attempt=entry.attempt,
+        host=host,
+        pid=int(pid) if pid.isdigit() else None,
+        reason=entry.reason,
+        next_at=moment(entry.next_at),
+        trace_id=entry.trace,
+    )

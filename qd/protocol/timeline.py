@@ -1,0 +1,51 @@
+"""
+The timeline: each transition of a task is noted by the script that makes it, if a link is told to.
+
+A link that keeps a timeline sends other texts of the scripts that move tasks (`scripts`), with a key and
+arguments more. Without one, not a byte is different.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+from qd.protocol import keys
+from qd.protocol.op import Op, text
+
+T = TypeVar("T")
+
+MOST_OF_TASK = 100
+"""Transitions of one task that are found by its id."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """
+    How to keep one: for `keep` seconds, and about `most` transitions of each queue.
+
+    `header` is that of a task whose value is, or in W3C's form has, the id of its trace.
+    """
+
+    keep: float
+    most: int
+    header: str
+
+
+def noted(op: Op[T], timeline: Timeline, by: str) -> Op[T]:
+    """Return *op*, noting what it moves as moved by *by*; as it is if it moves no task."""
+    noting = op.script.noting if op.script is not None else None
+    if noting is None:
+        return op
+    queue = keys.queue_of(text(op.keys[0]))
+    terms = (
+        keys.task_prefix(queue),
+        op.name,
+        by,
+        max(int(timeline.keep * 1000), 1),
+        timeline.most,
+        MOST_OF_TASK,
+        timeline.header,
+    )
+    where = (*op.keys, keys.events(queue))
+    return Op(op.name, noting, where, (*op.args, *terms), op.parse, op.repeatable)
