@@ -33,11 +33,6 @@ def own_prefix(queue: str) -> str:
     return f"qd:{{{queue}}}:"
 
 
-def slot(queue: str) -> str:
-    """What all keys of one queue have in common."""
-    return f":{{{queue}}}:"
-
-
 def aside_prefix(queue: str) -> str:
     """qd: what stands before the name of a key that was in a queue's way and is kept."""
     return f"qd:{{{queue}}}:set-aside:"

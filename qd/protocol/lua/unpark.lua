@@ -34,6 +34,7 @@ for i = 3, #ARGV do
     redis.call('HSET', task, 'state', 'pending', 'pending_since', ARGV[2])
     redis.call('HDEL', task, 'qd_waits', 'qd_called')
     moved[#moved + 1] = id
+    --> note_move(id, 'scheduled', 'pending', 'what it waited for has come')
     reply = 1
   end
   replies[#replies + 1] = reply

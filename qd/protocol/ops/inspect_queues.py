@@ -288,7 +288,7 @@ def sweep(queue: str, cursor: str) -> Op[tuple[str, int]]:
         [keys.pending(queue), keys.active(queue), keys.aggregation_sets(queue)],
         [
             keys.prefix(queue),
-            f"*{_escape(keys.slot(queue))}*",
+            f"*:{{{_escape(queue)}}}:*",
             cursor,
             _SCAN_PAGE,
             keys.events(queue),
