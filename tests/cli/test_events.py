@@ -11,6 +11,7 @@ import redis
 from qd.protocol import keys
 from tests.cli.conftest import ENVIRONMENT, Cli
 from tests.support.procs import running
+from tests.support.servers import RedisServer
 
 ON = ("--set", "timeline.keep=1h")
 
@@ -104,4 +105,14 @@ def test_purging_is_noted_and_removing_a_queue_removes_its_timeline(
 def test_doctor_finds_nothing_wrong_with_it(cli: Cli) -> None:
     enqueue(cli, "t1", "--header", "traceparent=request-1")
     found = cli(*ON, "doctor", "--json", code=1).json
-    assert [one for one in found["checks"] if "events" in json.dumps(one)] == []
+    assert found["store"]["tasks"] == 1
+    assert found["findings"] == []
+    results = {one["point"]: one["result"] for one in found["checks"]}
+    assert results["access"] == "ok"
+
+
+def test_doctor_names_a_right_that_only_the_timeline_needs(cli: Cli, server: RedisServer) -> None:
+    server.add_user("weak", "secret", "~*", "&*", "+@all", "-xadd")
+    weak = Cli(f"redis://weak:secret@127.0.0.1:{server.port}")
+    assert "XADD" not in weak("doctor", "--quick", code=1).out
+    assert "may not call XADD" in weak(*ON, "doctor", "--quick", code=1).out
