@@ -80,7 +80,7 @@ def scheduler_main(plan: Plan, link: Link) -> int:
 
 
 OnOrphan = Callable[[str, Death, str, list[str]], Awaitable[None]]
-"""Told of a dead worker: its identity, how it died and why, the tasks that this speaks of."""
+"""Told of a dead worker: its identity, how it died and why, the keys of the tasks of which that speaks."""
 
 Body = Callable[[Plan, App, Link, "Orders"], Coroutine[Any, Any, int]]
 
@@ -230,11 +230,11 @@ async def _sleep_unless(event: asyncio.Event, seconds: float) -> None:
 async def _worker(plan: Plan, app: App, link: Link, orders: Orders) -> int:
     settings = plan.settings.worker
 
-    def note(task_id: str, until: float | None) -> None:
+    def note(key: str, until: float | None) -> None:
         if until is None:
-            link.running.end(task_id)
+            link.running.end(key)
         else:
-            link.running.start(task_id, until)
+            link.running.start(key, until)
 
     running = await start_worker(
         app,

@@ -168,5 +168,10 @@ def _reload(request: Request, connection: Connection, sockets: MonitorSockets) -
         raise ConfigError(
             ["redis: the server cannot be changed by a reload"], hint="Restart the service."
         )
+    if request.settings.worker.preload:
+        raise ConfigError(
+            ["worker.preload: the application was imported before the fork, and stays as it is"],
+            hint="Restart the service for new code or settings, or set preload: false.",
+        )
     check_module_exists(settings.app)
     return _generation(replace(request, app_reference=settings.app), settings, connection, sockets)

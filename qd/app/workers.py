@@ -47,7 +47,7 @@ async def start_worker(
     app: App,
     endpoint: Endpoint,
     *,
-    note_running: NoteRunning = lambda _id, _until: None,
+    note_running: NoteRunning = lambda _key, _until: None,
     on_unstoppable: Callable[[], None] = lambda: None,
     on_stop_order: Callable[[], None] = lambda: None,
 ) -> RunningWorker:

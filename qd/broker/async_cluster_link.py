@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from redis import exceptions
 
-from qd.broker.async_link import all_or_first_error
 from qd.broker.failures import translate
+from qd.broker.link import all_or_first_error
 from qd.broker.wire import dialect
 from qd.errors import BrokerUnavailable
 from qd.protocol.op import Op

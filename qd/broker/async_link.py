@@ -18,6 +18,7 @@ import hiredis
 from redis import exceptions
 
 from qd.broker.failures import is_answer, row_of, translate
+from qd.broker.link import all_or_first_error
 from qd.broker.wire import dialect, pack
 from qd.errors import BrokerUnavailable
 from qd.protocol.op import Op
@@ -56,14 +57,6 @@ class AsyncLink(Protocol):
 
     async def close(self) -> None:
         """Close all connections; the link opens new ones if it is used again."""
-
-
-def all_or_first_error(results: list[Any]) -> list[Any]:
-    """Return *results*, or raise the first of them that is an error."""
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-    return results
 
 
 class _Exchange:

@@ -17,6 +17,7 @@ from redis import exceptions
 
 from qd.broker.failures import is_answer, row_of, translate
 from qd.broker.wire import dialect, pack
+from qd.errors import BrokerError
 from qd.protocol.op import Op
 from qd.protocol.timeline import Timeline
 
@@ -41,15 +42,26 @@ class Link(Protocol):
         the first error is raised.
         """
 
+    def execute_each(self, ops: Sequence[Op[Any]]) -> list[Any]:
+        """The same, but what failed stands as a `BrokerError` in its place instead of raising."""
+
     def execute_in_turn(self, batches: Iterable[Sequence[Op[Any]]]) -> Iterator[list[Any]]:
         """
-        `execute_many` for one batch after the other, each sent when the one before is answered.
+        `execute_each` for one batch after the other, each sent when the one before is answered.
 
         The next batch is drawn, and answers are handed out, while the server works.
         """
 
     def close(self) -> None:
         """Close all connections; the link opens new ones if it is used again."""
+
+
+def all_or_first_error(results: list[Any]) -> list[Any]:
+    """Return *results*, or raise the first of them that is an error."""
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results
 
 
 class NodeLink:
@@ -73,6 +85,9 @@ class NodeLink:
         return result
 
     def execute_many(self, ops: Sequence[Op[Any]]) -> list[Any]:
+        return all_or_first_error(self.execute_each(ops))
+
+    def execute_each(self, ops: Sequence[Op[Any]]) -> list[Any]:
         return self._begin(ops)()
 
     def execute_in_turn(self, batches: Iterable[Sequence[Op[Any]]]) -> Iterator[list[Any]]:
@@ -103,16 +118,12 @@ class NodeLink:
     def _finish(
         self, ops: Sequence[Op[Any]], connection: Any, reused: bool, unsent: Exception | None
     ) -> list[Any]:
-        results: list[Any] = []
-        first: Exception | None = None
-        for op, reply in zip(ops, self._replies(ops, connection, reused, unsent), strict=True):
-            if isinstance(reply, Exception):
-                first = first or translate(reply, op.name, self._where)
-            else:
-                results.append(op.parse(reply))
-        if first is not None:
-            raise first
-        return results
+        return [
+            translate(reply, op.name, self._where)
+            if isinstance(reply, Exception)
+            else op.parse(reply)
+            for op, reply in zip(ops, self._replies(ops, connection, reused, unsent), strict=True)
+        ]
 
     def _replies(
         self, ops: Sequence[Op[Any]], connection: Any, reused: bool, unsent: Exception | None
@@ -233,20 +244,20 @@ class ClusterLink:
                 return self._client.execute_command(*self._dialect.in_full(op))
 
     def execute_many(self, ops: Sequence[Op[Any]]) -> list[Any]:
+        return all_or_first_error(self.execute_each(ops))
+
+    def execute_each(self, ops: Sequence[Op[Any]]) -> list[Any]:
         # Keys of different queues live on different nodes, so one pipeline cannot carry them.
         results: list[Any] = []
-        first: Exception | None = None
         for op in ops:
             try:
                 results.append(self.execute(op))
-            except Exception as error:  # noqa: BLE001 - the others are carried out first
-                first = first or error
-        if first is not None:
-            raise first
+            except BrokerError as error:
+                results.append(error)
         return results
 
     def execute_in_turn(self, batches: Iterable[Sequence[Op[Any]]]) -> Iterator[list[Any]]:
-        return map(self.execute_many, batches)
+        return map(self.execute_each, batches)
 
     def close(self) -> None:
         if self._client is not None:

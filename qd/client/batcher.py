@@ -45,8 +45,8 @@ class Batcher:
         return await future
 
     async def send_batch(self, batch: Batch) -> list[TaskInfo | QdError]:
-        """Send a batch by itself; raises errors of Redis, returns the outcomes in order."""
-        answers = await self._link.execute_many(batch.ops)
+        """Send a batch by itself; raises errors of Redis as a whole, returns outcomes in order."""
+        answers = await self._link.execute_each(batch.ops)
         return batch.outcomes(answers, self._for_ends)
 
     def _flush(self) -> None:

@@ -119,7 +119,7 @@ class Client:
         Enqueue many tasks in few round trips; returns an info or an error for each, in order.
 
         Raises:
-            BrokerUnavailable: No answer; a part of the tasks may have been accepted.
+            BrokerError: No answer, or Redis takes in nothing; a part may have been accepted.
         """
         out: list[TaskInfo | QdError] = []
         with self._wrapped(_SEVERAL, len(new)) as headers:

@@ -68,6 +68,11 @@ class TaskOptions:
                 raise UsageError(f"unknown task option {name!r}.{did_you_mean(name, NAMES)}")
             if value is not None:
                 clean[name] = _checked(name, value)
+        if "process_in" in clean and "process_at" in clean:
+            raise UsageError(
+                "process_in and process_at are both given, and say when to run in two ways",
+                hint="Give one of them.",
+            )
         return cls(**clean)
 
     def over(self, base: TaskOptions) -> TaskOptions:

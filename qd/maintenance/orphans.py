@@ -38,7 +38,7 @@ async def hand_back(
     """
     Put all that *owner* held back at the head of its queues; no retry is charged.
 
-    The death, with its *cause*, is counted for the tasks whose ids are in *running*; one that has
+    The death, with its *cause*, is counted for the tasks whose keys are in *running*; one that has
     now killed its worker twice is archived as poison. If the worker was *killed* by somebody else,
     the tasks may well be innocent, see `upkeep.hand_back`. While Redis is away this is tried again,
     until the leases have run out and the tasks are recovered anyway. Safe to repeat.

@@ -17,7 +17,7 @@ from qd.errors import BrokerError, DecodeError, TaskTimeout
 from qd.handlers.retries import RetryRules
 from qd.policy import outcome
 from qd.policy.outcome import Action
-from qd.protocol import codec, constants
+from qd.protocol import codec, constants, keys
 from qd.protocol.op import Op
 from qd.protocol.ops import endings, inspect
 from qd.protocol.ops.endings import Ending, Fate, Held
@@ -30,22 +30,25 @@ async def charge(
     queues: Sequence[str],
     rules: RetryRules,
     owner: str,
-    ids: Sequence[str],
+    running: Sequence[str],
     *,
     now: float,
 ) -> list[str]:
     """
     Record for tasks of the dead *owner* that their time limit was reached; *now* is Unix seconds.
 
-    Each is retried or archived, as its terms say, under the fence. Safe to repeat. Returns the ids
-    for which that was not possible: Redis is away, or there is no such task.
+    *running* are their keys. Each is retried or archived, as its terms say, under the fence. Safe to
+    repeat. Returns the keys for which that was not possible: Redis is away, or it is the owner's no
+    more.
     """
-    left = list(ids)
+    left = list(running)
     for queue in queues:
-        for task_id in left[:]:
+        prefix = keys.task_prefix(queue)
+        for key in [one for one in left if one.startswith(prefix)]:
+            task_id = key.removeprefix(prefix)
             try:
                 if await _charge_one(link, queue, rules, owner, task_id, now):
-                    left.remove(task_id)
+                    left.remove(key)
             except (BrokerError, DecodeError) as error:
                 _log.error("time limit of task %s in %s not recorded: %s", task_id, queue, error)
     return left

@@ -53,7 +53,11 @@ _REASONS: Mapping[Stop, Callable[[], BaseException]] = {
 
 
 class Executor:
-    """*slots* tasks at a time. `running` holds those whose handler has started."""
+    """
+    *slots* tasks at a time. `running` holds those whose handler has started.
+
+    *on_left* is told that the handler's code has ended, *on_ended* what became of the run.
+    """
 
     def __init__(
         self,
@@ -63,6 +67,7 @@ class Executor:
         slots: int,
         make_context: MakeContext,
         on_started: Callable[[Run], None],
+        on_left: Callable[[Run], None],
         on_ended: OnEnded,
         on_free: Callable[[], None],
     ) -> None:
@@ -71,6 +76,7 @@ class Executor:
         self._slots = slots
         self._make_context = make_context
         self._on_started = on_started
+        self._on_left = on_left
         self._on_ended = on_ended
         self._on_free = on_free
         self._loop = asyncio.get_running_loop()
@@ -224,6 +230,8 @@ class Executor:
         except BaseException as raised:  # noqa: BLE001 - the one place where all of them end
             error = raised
         run.task = None
+        # Also when it was given up long ago: only now is its code no danger any more.
+        self._on_left(run)
         if current is not None and current.cancelling():
             await _forget_cancellation(current)
         self._end(run, result, error)

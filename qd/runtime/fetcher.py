@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from qd import failpoint
 from qd.broker.async_link import AsyncLink
 from qd.client.ids import new_id
-from qd.errors import BrokerError
+from qd.errors import BrokerError, BrokerRefused
 from qd.policy.queue_order import draw, strict_order
 from qd.protocol import constants
 from qd.protocol.op import Op
@@ -57,6 +57,7 @@ class Fetcher:
         self._ready: set[str] = set(weights)
         # Fetches whose answer was lost: to be asked again with the same nonce.
         self._unsure: dict[str, tuple[str, int]] = {}
+        self._broken: set[str] = set()
         self._woken = asyncio.Event()
         self._quiet = False
         self._failing = False
@@ -142,9 +143,13 @@ class Fetcher:
         short = []
         failed: BrokerError | None = None
         for (queue, count), answer in zip(asked.items(), answers, strict=True):
+            if isinstance(answer, BrokerRefused):
+                self._leave_out(queue, answer)
+                continue
             if isinstance(answer, BrokerError):
                 failed = failed or answer
                 continue
+            self._broken.discard(queue)
             del self._unsure[queue]
             if answer:
                 self._deliver(queue, answer, lease_until)
@@ -155,6 +160,14 @@ class Fetcher:
             self._ready.update(await self._arm(short))
         if failed is not None:
             raise failed
+
+    def _leave_out(self, queue: str, error: BrokerRefused) -> None:
+        """What is wrong with one queue must not slow down the others: it is asked again later."""
+        if queue not in self._broken:
+            self._broken.add(queue)
+            self._log.warning("queue %s is left out until this is mended: %s", queue, error)
+        self._ready.discard(queue)
+        asyncio.get_running_loop().call_later(_LONGEST_BACKOFF, self.ready, [queue])
 
     def _dequeue(self, queue: str, count: int, lease_until: int) -> Op[list[Taken] | None]:
         nonce, count = self._unsure.setdefault(queue, (new_id(), count))

@@ -93,11 +93,12 @@ class Watcher:
             asyncio.get_running_loop().call_later(_POLL_INTERVAL, self._on_ready, queues)
             return []
         try:
-            counts = await self._link.execute_many([tasks.arm(queue) for queue in queues])
+            counts = await self._link.execute_each([tasks.arm(queue) for queue in queues])
         except BrokerError:
             # The fetcher meets the same trouble on its own connection, and tells of it.
             asyncio.get_running_loop().call_later(_POLL_INTERVAL, self._on_ready, queues)
             return []
+        # One that cannot be read is asked for: the fetcher tells what is wrong with it.
         return [queue for queue, count in zip(queues, counts, strict=True) if count]
 
     async def _step(self) -> float:

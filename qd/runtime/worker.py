@@ -30,7 +30,7 @@ from qd.handlers.retries import RetryRules
 from qd.handlers.routing import Router
 from qd.policy import outcome
 from qd.policy.outcome import Outcome
-from qd.protocol import codec
+from qd.protocol import codec, keys
 from qd.protocol.message import TaskMessage, Terms
 from qd.protocol.ops import endings, presence
 from qd.protocol.ops.endings import Fate, Held
@@ -87,8 +87,8 @@ class Worker:
     """
     Takes tasks from the queues and runs them until stopped. Made and used inside a running loop.
 
-    *note_running* is told which tasks have started, with the moment (Unix seconds) by which they
-    have ended or this process hangs, and, without one, which are over (for the process that looks after
+    *note_running* is told the keys of tasks whose code starts, with the moment (Unix seconds) by which
+    it has ended or this process hangs, and, without one, has ended (for the process that looks after
     this one), *on_unstoppable* that a handler does not end and this process should be replaced,
     *on_stop_order* that an operator wants the program that this worker is part of to stop.
     """
@@ -100,7 +100,7 @@ class Worker:
         retry_rules: RetryRules,
         options: WorkerOptions,
         *,
-        note_running: NoteRunning = lambda _id, _until: None,
+        note_running: NoteRunning = lambda _key, _until: None,
         on_unstoppable: Callable[[], None] = lambda: None,
         on_stop_order: Callable[[], None] = lambda: None,
     ) -> None:
@@ -124,6 +124,7 @@ class Worker:
             slots=options.concurrency,
             make_context=self._make_context,
             on_started=self._on_started,
+            on_left=self._on_left,
             on_ended=self._on_ended,
             on_free=lambda: self._fetcher.slot_freed(),
         )
@@ -252,8 +253,7 @@ class Worker:
             for run in members:
                 _log.info("put back task %s of %s", run.message.id, queue)
                 self._executor.stop_run(run, Stop.PUT_BACK)
-                self._executor.give_up(run)
-                self._note_running(run.message.id, None)
+                self._leave_behind(run)
                 self._held.discard(run)
 
     async def _requeue(self, queue: str, runs: list[Run]) -> None:
@@ -352,13 +352,23 @@ class Worker:
 
     def _on_started(self, run: Run) -> None:
         hung_from = run.deadline_at + self._options.hard_grace + _PATIENCE
-        self._note_running(run.message.id, hung_from)
+        self._note_running(keys.task(run.queue, run.message.id), hung_from)
         if self._meter is not None:
             self._meter.started(run)
         self._run_log.started(run)
 
+    def _on_left(self, run: Run) -> None:
+        self._note_running(keys.task(run.queue, run.message.id), None)
+
+    def _leave_behind(self, run: Run) -> None:
+        """Wait no longer for a run; its code may go on, and may still be what kills this process."""
+        self._executor.give_up(run)
+        if run.task is not None:
+            key = keys.task(run.queue, run.message.id)
+            self._note_running(key, None)
+            self._note_running(key, math.inf)
+
     def _on_ended(self, run: Run, result: bytes | None, error: BaseException | None) -> None:
-        self._note_running(run.message.id, None)
         for gate in run.gates:
             gate.ended(run, error)
         if run.stop is Stop.LEASE_LOST:
@@ -404,8 +414,7 @@ class Worker:
             "task %s (%s) did not end %.1f s after it was told to (%s); replacing this process",
             run.message.id, run.message.type, self._options.hard_grace, run.stop,
         )  # fmt: skip
-        self._executor.give_up(run)
-        self._note_running(run.message.id, None)
+        self._leave_behind(run)
         error = reason_of(run)
         for gate in run.gates:
             gate.ended(run, error)

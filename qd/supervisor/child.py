@@ -118,7 +118,7 @@ class Link:
 
     inbox_fd: Non-blocking; lines from the parent: `quiet`, `resume`, and
         `orphan<TAB>identity<TAB>death<TAB>cause` with the identity of a worker that died, how (see
-        `Death`) and why, after lines `running<TAB>identity<TAB>id...` with the tasks it was
+        `Death`) and why, after lines `running<TAB>identity<TAB>name...` with the tasks it was
         running. Read what is left in it before obeying TERM: the last lines come just ahead of the
         signal.
 

@@ -7,7 +7,9 @@ Knows nothing about what should run; keeps the history (`records`) from which th
 from __future__ import annotations
 
 import logging
+import os
 import signal
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -20,6 +22,10 @@ from qd.supervisor.process import Child
 from qd.supervisor.reaper import Ending, adopts_strangers, reap, reap_strangers
 from qd.supervisor.setup import Setup
 from qd.supervisor.state import ChildState, Limits, Record, Slot
+
+_STDERR = 2
+# Seconds that a child has for printing its stacks before the next one is asked.
+_PRINTING = 0.1
 
 
 class Family:
@@ -39,6 +45,8 @@ class Family:
         self.records: dict[Slot, Record] = {}
         self._last_failure = ""
         self._oom_kills = linux.oom_kills()
+        self._to_print: deque[int] = deque()
+        self._print_at = 0.0
         self.orphans = Orphans()
 
     def __len__(self) -> int:
@@ -133,9 +141,20 @@ class Family:
         for child in self._ready():
             child.signal(signal.SIGUSR1)
 
-    def print_stacks(self) -> None:
-        for child in self._children.values():
-            child.signal(signal.SIGUSR2)
+    def ask_for_stacks(self, now: float) -> None:
+        """Have all children print their stacks, one after the other."""
+        self._to_print.extend(self._children)
+        self._print_at = now
+
+    def print_next(self, now: float) -> float | None:
+        """Let the next child print its stacks if it is time; when to call again."""
+        if self._to_print and now >= self._print_at:
+            child = self._children.get(self._to_print.popleft())
+            if child is not None:
+                os.write(_STDERR, f"\n-- {child.state.slot} (pid {child.pid}) --\n".encode())
+                child.signal(signal.SIGUSR2)
+            self._print_at = now + _PRINTING
+        return self._print_at if self._to_print else None
 
     def _ready(self) -> list[Child]:
         return [child for child in self._children.values() if child.state.ready_at is not None]

@@ -16,8 +16,8 @@ from qd.supervisor.process import Child
 
 # Seconds within which a reader may not yet have done what a line says.
 _IN_HAND = 30.0
-# Ids are at most 127 bytes here, so that a line stays shorter than PIPE_BUF.
-_IDS_IN_A_LINE = 25
+# Names are at most 255 bytes here, so that a line stays shorter than PIPE_BUF.
+_NAMES_IN_A_LINE = 12
 # Far more than can matter: the leases of the oldest have run out long before.
 _MOST_KEPT = 1000
 # Seconds until full inboxes are tried again.
@@ -36,8 +36,8 @@ class Orphans:
 
     def add(self, identity: str, death: Death, cause: str, running: Sequence[str]) -> None:
         """A worker died of *cause*; *running* are the tasks that *death* speaks of."""
-        for start in range(0, len(running), _IDS_IN_A_LINE):
-            part = running[start : start + _IDS_IN_A_LINE]
+        for start in range(0, len(running), _NAMES_IN_A_LINE):
+            part = running[start : start + _NAMES_IN_A_LINE]
             self._queue.append(inbox_line("running", identity, *part))
         self._queue.append(inbox_line("orphan", identity, death, cause))
 

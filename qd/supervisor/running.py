@@ -8,59 +8,67 @@ no time left. Costs no system call.
 
 from __future__ import annotations
 
+import math
 import mmap
 import struct
 from collections.abc import Iterator
 
 _ENTRIES = 512
-_ID = 128
+_NAME = 256
 _MOMENT = struct.Struct("d")
 _MOMENTS = struct.Struct(f"{_ENTRIES}d")
-_IDS_AT = _MOMENTS.size
+_NAMES_AT = _MOMENTS.size
 
 
 class RunningTable:
     """
     Made before the fork; the child writes, the parent reads.
 
-    Holds up to 512 ids of up to 127 bytes; what does not fit is not noted, which only means that a
-    death is not counted for it, and that nobody but the child itself looks at its time.
+    Holds up to 512 names of up to 255 bytes; what does not fit is not noted, which only means that a
+    death is not counted for it, and that nobody but the child itself looks at its time. The same
+    name may run twice: a task that was put back can come in again while its old handler goes on.
     """
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, _IDS_AT + _ID * _ENTRIES)
+        self._memory = mmap.mmap(-1, _NAMES_AT + _NAME * _ENTRIES)
         self._free = list(range(_ENTRIES))[::-1]
-        self._taken: dict[str, int] = {}
+        self._taken: dict[str, list[int]] = {}
 
-    def start(self, task_id: str, until: float) -> None:
+    def start(self, name: str, until: float) -> None:
         """A handler starts; if it still runs at *until* (Unix seconds), the child does not obey."""
-        raw = task_id.encode() + b"\0"
-        if not self._free or len(raw) > _ID:
+        raw = name.encode() + b"\0"
+        if not self._free or len(raw) > _NAME:
             return
-        entry = self._taken[task_id] = self._free.pop()
+        entry = self._free.pop()
+        self._taken.setdefault(name, []).append(entry)
         _MOMENT.pack_into(self._memory, entry * _MOMENT.size, until)
-        # The id last: with its first byte the entry counts.
-        at = _IDS_AT + entry * _ID
+        # The name last: with its first byte the entry counts.
+        at = _NAMES_AT + entry * _NAME
         self._memory[at + 1 : at + len(raw)] = raw[1:]
         self._memory[at] = raw[0]
 
-    def end(self, task_id: str) -> None:
-        entry = self._taken.pop(task_id, None)
-        if entry is not None:
-            self._memory[_IDS_AT + entry * _ID] = 0
-            self._free.append(entry)
+    def end(self, name: str) -> None:
+        entries = self._taken.get(name)
+        if entries is None:
+            return
+        entry = entries.pop()
+        if not entries:
+            del self._taken[name]
+        self._memory[_NAMES_AT + entry * _NAME] = 0
+        self._free.append(entry)
 
     def read(self) -> list[str]:
-        """Return the ids of what is running, or was when the child died."""
-        return [self._id(entry) for entry, _ in self._entries()]
+        """Return the names of what is running, or was when the child died."""
+        return [self._name(entry) for entry, _ in self._entries()]
 
     def overdue(self, now: float) -> list[str]:
-        """Return the ids of what should have ended by *now* (Unix seconds)."""
-        return [self._id(entry) for entry, until in self._entries() if until <= now]
+        """Return the names of what should have ended by *now* (Unix seconds)."""
+        return [self._name(entry) for entry, until in self._entries() if until <= now]
 
     def next_overdue(self, now: float) -> float | None:
         """Return the moment (Unix seconds) after *now* at which the next of them is overdue."""
-        return min((until for _, until in self._entries() if until > now), default=None)
+        moments = (until for _, until in self._entries() if now < until < math.inf)
+        return min(moments, default=None)
 
     @property
     def any_ended(self) -> bool:
@@ -74,10 +82,10 @@ class RunningTable:
 
     def _entries(self) -> Iterator[tuple[int, float]]:
         for entry, until in enumerate(_MOMENTS.unpack_from(self._memory)):
-            if until and self._memory[_IDS_AT + entry * _ID]:
+            if until and self._memory[_NAMES_AT + entry * _NAME]:
                 yield entry, until
 
-    def _id(self, entry: int) -> str:
-        at = _IDS_AT + entry * _ID
-        raw = self._memory[at : at + _ID]
+    def _name(self, entry: int) -> str:
+        at = _NAMES_AT + entry * _NAME
+        raw = self._memory[at : at + _NAME]
         return raw[: raw.index(0)].decode("utf-8", "replace")

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import faulthandler
 import logging
+import os
 import select
 import signal
 import time
 from collections.abc import Callable
 from contextlib import closing
 
-from qd.errors import ExitCode
+from qd.errors import ExitCode, QdError
 from qd.supervisor.child import ChildMain, ChildRole
 from qd.supervisor.family import Family
 from qd.supervisor.fork import Lifeline
@@ -123,7 +124,12 @@ class Supervisor:
             inbox_full = self._family.deliver_orphans(now)
             if self._stop_mode is not None and not self._family:
                 return self._finish()
-            moments = [now + _LONGEST_SLEEP, self._step(now), self._announce(now)]
+            moments = [
+                now + _LONGEST_SLEEP,
+                self._step(now),
+                self._announce(now),
+                self._family.print_next(now),
+            ]
             if inbox_full:
                 moments.append(now + RETRY_AFTER)
             if next_overdue is not None:
@@ -182,8 +188,9 @@ class Supervisor:
                     self._reopen_logs()
                 self._family.reopen_logs(now)
             case signal.SIGUSR2:
+                os.write(_STDERR, f"\n-- supervisor (pid {os.getpid()}) --\n".encode())
                 faulthandler.dump_traceback(file=_STDERR)
-                self._family.print_stacks()
+                self._family.ask_for_stacks(now)
             # systemd sends CONT after TERM: nothing below may change a stop under way.
             case _ if self._stop_mode is not None:
                 return
@@ -219,7 +226,8 @@ class Supervisor:
         try:
             reloaded = self._reload() if self._reload is not None else None
         except Exception as error:  # noqa: BLE001 - whatever is wrong with it, go on as before
-            self._log.error("nothing was reloaded: %s", error)
+            hint = f" ({error.hint})" if isinstance(error, QdError) and error.hint else ""
+            self._log.error("nothing was reloaded: %s%s", error, hint)
             return
         if reloaded is None:
             self._log.info("nothing was reloaded")

@@ -74,7 +74,9 @@ def test_the_whole_life_of_tasks_needs_no_more(queue: Queue, link: Link) -> None
         assert link.execute(operation("mail", OWNER, [ending], day=DAY, now=NOW)) == [1]
     assert link.execute(endings.requeue("mail", OWNER, [five], now_ns=NOW_NS)) == [1]
     assert link.execute(
-        upkeep.hand_back("mail", OWNER, running=[six.id], cause="", day=DAY, now_ns=NOW_NS)
+        upkeep.hand_back(
+            "mail", OWNER, running=[keys.task("mail", six.id)], cause="", day=DAY, now_ns=NOW_NS
+        )
     )[0] == ["t5"]  # fmt: skip
     for source in (TaskState.SCHEDULED, TaskState.RETRY):
         assert link.execute(upkeep.forward("mail", source, now_ns=NOW_NS, limit=9)).moved == 1

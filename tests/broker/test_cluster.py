@@ -79,7 +79,9 @@ def test_a_queue_is_filled_taken_from_and_emptied_in_every_way(
     assert link.execute(endings.archive(name, OWNER, [dead], day=DAY, now=NOW)) == [Fate.OK]
     assert link.execute(endings.requeue(name, OWNER, [five], now_ns=NOW_NS)) == [Fate.OK]
     assert link.execute(
-        upkeep.hand_back(name, OWNER, running=["t5"], cause="killed", day=DAY, now_ns=NOW_NS)
+        upkeep.hand_back(
+            name, OWNER, running=[keys.task(name, "t5")], cause="killed", day=DAY, now_ns=NOW_NS
+        )
     ) == (["t6", "t5"], [])
     assert link.execute(upkeep.forward(name, TaskState.RETRY, now_ns=NOW_NS, limit=9)).moved == 1
     assert link.execute(tasks.dead_letter(name, "d", message("d", name), now=NOW)) is True

@@ -22,7 +22,7 @@ def hand_back(
         upkeep.hand_back(
             "mail",
             owner,
-            running=running,
+            running=[keys.task("mail", one) for one in running],
             cause="signal 9",
             killed=killed,
             day=DAY,
@@ -91,6 +91,17 @@ def test_the_second_death_archives_a_task_counts_it_as_failed_and_says_why(
         )
     assert raw.zrange(keys.archived("mail"), 0, -1, withscores=True) == [(b"bad", NOW)]
     assert raw.exists(keys.active("mail"), keys.lease("mail")) == 0
+
+
+def test_a_task_of_the_same_id_in_another_queue_is_not_blamed(
+    queue: Queue, link: Link, raw: redis.Redis
+) -> None:
+    queue.hold("t1")
+    step = upkeep.hand_back(
+        "mail", OWNER, running=[keys.task("sms", "t1")], cause="", day=DAY, now_ns=NOW_NS
+    )
+    assert link.execute(step) == (["t1"], [])
+    assert raw.hget(keys.task("mail", "t1"), "qd_deaths") is None
 
 
 def test_other_workers_keep_theirs(queue: Queue, link: Link, raw: redis.Redis) -> None:

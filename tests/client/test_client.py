@@ -267,6 +267,16 @@ async def test_coroutines_that_share_a_round_trip_do_not_share_errors(
     assert [type(one) for one in found] == [TaskInfo, BrokerRefused, TaskIdConflict, TaskInfo]
 
 
+@pytest.mark.parametrize("form", ["sync", "async"])
+async def test_of_many_only_those_of_a_broken_queue_fail(
+    client: Client, raw: redis.Redis, form: str
+) -> None:
+    raw.set(keys.pending("broken"), "not a list")
+    new = [NewEnqueue("a", b"", TaskOptions.of(queue=name)) for name in ("low", "broken", "low")]
+    found = client.enqueue_many(new) if form == "sync" else await client.aenqueue_many(new)
+    assert [type(one) for one in found] == [TaskInfo, BrokerRefused, TaskInfo]
+
+
 async def test_a_cancelled_enqueue_does_not_cancel_its_neighbours(client: Client) -> None:
     first = asyncio.create_task(client.aenqueue("a"))
     second = asyncio.create_task(client.aenqueue("a"))

@@ -25,7 +25,10 @@ async def test_all_a_dead_worker_held_goes_back_and_only_running_tasks_count_the
     theirs = await lab.pending()
     await lab.take(owner="alive", lease_until=time.time() + 15)
 
-    assert await hand_back(lab.link, QUEUES, "dead", "signal 9", [running]) == (3, 0)
+    assert await hand_back(lab.link, QUEUES, "dead", "signal 9", [keys.task("q", running)]) == (
+        3,
+        0,
+    )
 
     assert lab.ids("pending") == [waiting, running]
     assert lab.state(elsewhere, "other") == "pending"
@@ -33,14 +36,19 @@ async def test_all_a_dead_worker_held_goes_back_and_only_running_tasks_count_the
     assert lab.field(running, "qd_deaths") == b"1"
     assert lab.field(running, "qd_cause") == b"signal 9"
     assert lab.field(waiting, "qd_deaths") is None
-    assert await hand_back(lab.link, QUEUES, "dead", "signal 9", [running]) == (0, 0)
+    assert await hand_back(lab.link, QUEUES, "dead", "signal 9", [keys.task("q", running)]) == (
+        0,
+        0,
+    )
 
 
 async def test_a_task_that_kills_its_worker_twice_is_archived(lab: Lab) -> None:
     task_id = await lab.pending()
     for number in range(constants.POISON_DEATHS):
         await lab.take(owner=f"w{number}", lease_until=time.time() + 15)
-        outcome = await hand_back(lab.link, QUEUES, f"w{number}", "signal 11", [task_id])
+        outcome = await hand_back(
+            lab.link, QUEUES, f"w{number}", "signal 11", [keys.task("q", task_id)]
+        )
     assert outcome == (0, 1)
     assert lab.state(task_id) == "archived"
     assert lab.message(task_id).terms.error == "worker died: signal 11"
@@ -51,7 +59,10 @@ async def test_a_task_a_go_server_has_taken_over_is_not_put_back(lab: Lab) -> No
     task_id = await lab.pending()
     await lab.take(owner="frozen", lease_until=time.time() + 15)
     lab.raw.zadd(keys.lease("q"), {task_id: int(time.time()) + 30})
-    assert await hand_back(lab.link, QUEUES, "frozen", "signal 9", [task_id]) == (0, 0)
+    assert await hand_back(lab.link, QUEUES, "frozen", "signal 9", [keys.task("q", task_id)]) == (
+        0,
+        0,
+    )
     assert lab.state(task_id) == "active"
 
 
@@ -60,7 +71,9 @@ async def test_while_redis_is_away_the_order_is_kept(lab: Lab, server: RedisServ
     await lab.take(owner="dead", lease_until=time.time() + 15)
     link = open_async_link(parse_addresses([server.url], call_timeout=0.1))
     server.pause()
-    work = asyncio.create_task(hand_back(link, ["q"], "dead", "signal 9", [task_id]))
+    work = asyncio.create_task(
+        hand_back(link, ["q"], "dead", "signal 9", [keys.task("q", task_id)])
+    )
     done, _ = await asyncio.wait([work], timeout=0.5)
     server.resume()
     assert not done

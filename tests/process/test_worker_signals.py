@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import time
 
@@ -89,6 +90,15 @@ def test_hup_with_a_bad_file_changes_nothing_and_lists_its_problems(daemon: Daem
     assert daemon.settled(daemon.enqueue("fine")) == ""
 
 
+def test_hup_is_refused_with_a_reason_when_the_app_was_preloaded(daemon: Daemon) -> None:
+    daemon.worker(preload=True)
+    proc = daemon.start()
+    before = workers_of(proc)
+    proc.signal(signal.SIGHUP)
+    proc.err.wait("nothing was reloaded.*worker.preload.*Restart the service")
+    assert workers_of(proc) == before
+
+
 def test_hup_with_an_app_that_no_longer_starts_keeps_the_old_one(daemon: Daemon) -> None:
     daemon.configure(app=JOBS)
     proc = daemon.command("worker")
@@ -123,9 +133,10 @@ def test_usr2_prints_the_stacks_of_all_and_disturbs_nobody(daemon: Daemon) -> No
     task_id = daemon.enqueue("stuck")
     daemon.wait_for("start", task_id)
     proc.signal(signal.SIGUSR2)
-    # Words, not lines: what the processes write may be mixed up.
-    eventually(lambda: "stuck" in proc.err.text())
-    eventually(lambda: proc.err.text().count("most recent call first") >= 4)
+    pattern = r"-- (supervisor|worker \d|scheduler)[^-]* --\n(?s:.*?)most recent call first"
+    # One after the other: each under its own title.
+    eventually(lambda: len(set(re.findall(pattern, proc.err.text()))) == 4)
+    assert "stuck" in proc.err.text()
     assert workers_of(proc) == before
 
 

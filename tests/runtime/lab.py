@@ -37,7 +37,7 @@ class Lab:
         self.app = App("lab", config=self.settings())
         self.running: RunningWorker | None = None
         self.unstoppable: list[bool] = []
-        self.noted: list[tuple[str, bool]] = []
+        self.noted: list[tuple[str, float | None]] = []
 
     def settings(
         self,
@@ -62,7 +62,7 @@ class Lab:
         self.running = await start_worker(
             self.app,
             self.app.connection.endpoint,
-            note_running=lambda task_id, until: self.noted.append((task_id, until is not None)),
+            note_running=lambda key, until: self.noted.append((key, until)),
             on_unstoppable=lambda: self.unstoppable.append(True),
         )
         return self.running.worker

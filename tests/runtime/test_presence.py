@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 import os
 import socket
+import threading
 import time
 
 import pytest
@@ -144,4 +147,30 @@ async def test_the_handlers_of_a_worker_are_told_of_which_tasks_run(lab: Lab) ->
 
     await lab.start()
     task_id, _ = await lab.run("work")
-    assert lab.noted == [(task_id, True), (task_id, False)]
+    (key, until), end = lab.noted
+    assert key == keys.task(QUEUE, task_id)
+    assert until is not None
+    assert until > time.time()
+    assert end == (key, None)
+
+
+async def test_a_handler_that_was_given_up_is_noted_without_a_limit_until_its_code_has_ended(
+    lab: Lab,
+) -> None:
+    """It may still be what kills the process; that it is late is known already."""
+    let_go = threading.Event()
+
+    @lab.app.task("work", timeout="1s")
+    def work() -> None:
+        while not let_go.is_set():
+            with contextlib.suppress(BaseException):
+                let_go.wait(0.05)
+
+    lab.configure(worker={"hard_grace": "100ms"})
+    await lab.start()
+    task_id, state = await lab.run("work")
+    assert state == "retry"
+    key = keys.task(QUEUE, task_id)
+    assert lab.noted[1:] == [(key, None), (key, math.inf)]
+    let_go.set()
+    await aeventually(lambda: lab.noted[3:] == [(key, None)])

@@ -8,6 +8,8 @@ import socket
 import time
 from contextlib import closing
 
+import pytest
+
 from qd import Context
 from qd.broker.connect import open_link
 from qd.protocol import keys
@@ -292,3 +294,23 @@ async def test_links_of_a_stopped_worker_are_closed(lab: Lab) -> None:
     await lab.stop()
     await aeventually(lambda: len(lab.raw.client_list()) == before)
     link.close()
+
+
+async def test_a_broken_queue_is_told_of_once_and_slows_no_other(
+    lab: Lab, caplog: pytest.LogCaptureFixture
+) -> None:
+    @lab.app.task("work")
+    async def work() -> None: ...
+
+    lab.configure(queues={QUEUE: 1, "broken": 1})
+    lab.raw.set(keys.pending("broken"), "not a list")
+    await lab.start()
+    async with asyncio.timeout(20):  # after a failed fetch it would wait for up to a second each
+        for _ in range(50):
+            await lab.run("work")
+    said = [one.getMessage() for one in caplog.records if one.name == "qd.fetcher"]
+    assert len(said) == 1
+    assert "queue broken is left out" in said[0]
+    lab.raw.delete(keys.pending("broken"))
+    lab.store("mended", queue="broken")
+    assert await lab.settled("mended", "broken") == ""

@@ -23,7 +23,7 @@
 -- ARGV[8]  failure          fields of a message: what went wrong, and when
 -- ARGV[9]  stats_expire_at  Unix seconds
 -- ARGV[10] killed           1 if somebody else killed the worker
--- ARGV[11..] ids that were running; the others were only held
+-- ARGV[11..] keys of the tasks that were running; the others were only held
 -- Returns  ids put back, ids archived
 -- include: types
 -- include: stats
@@ -47,7 +47,7 @@ for _, id in ipairs(redis.call('LRANGE', KEYS[2], 0, -1)) do
     redis.call('ZREM', KEYS[3], id)
     redis.call('HDEL', task, 'qd_owner')
     local deaths = 0
-    if running[id] then
+    if running[task] then
       deaths = count_death(task, ARGV[5], ARGV[10] == '1')
     end
     if deaths >= tonumber(ARGV[6]) then

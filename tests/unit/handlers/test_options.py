@@ -83,6 +83,11 @@ def test_a_wrong_option_is_refused_by_name(given: Any, text: str) -> None:
     assert name in str(caught.value)
 
 
+def test_two_ways_to_say_when_are_refused() -> None:
+    with pytest.raises(UsageError, match="process_in and process_at are both given"):
+        TaskOptions.of(process_in=5, process_at=MOMENT)
+
+
 def test_later_options_win_and_headers_are_merged() -> None:
     base = TaskOptions.of(queue="low", timeout="5m", headers={"a": "1", "b": "1"})
     merged = TaskOptions.of(queue="high", headers={"b": "2"}).over(base)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import closing
@@ -45,15 +46,27 @@ def test_it_tells_whether_any_task_came_to_its_end(table: RunningTable) -> None:
 
 
 def test_what_does_not_fit_is_left_out(table: RunningTable) -> None:
-    table.start("x" * 127, 5.0)
-    table.start("y" * 128, 5.0)
-    assert table.read() == ["x" * 127]
+    table.start("x" * 255, 5.0)
+    table.start("y" * 256, 5.0)
+    assert table.read() == ["x" * 255]
     for number in range(600):
         table.start(str(number), 5.0)
     assert len(table.read()) == 512
     table.end("599")
-    table.end("y" * 128)
+    table.end("y" * 256)
     assert len(table.read()) == 512
+
+
+def test_a_name_that_runs_twice_is_there_until_both_have_ended(table: RunningTable) -> None:
+    table.start("again", math.inf)
+    table.start("again", 5.0)
+    assert table.overdue(6.0) == ["again"]
+    table.end("again")
+    assert table.read() == ["again"]
+    assert (table.overdue(6.0), table.next_overdue(0.0)) == ([], None)
+    table.end("again")
+    table.end("again")
+    assert table.read() == []
 
 
 def test_a_place_is_used_again_without_traces_of_the_one_before(table: RunningTable) -> None:
