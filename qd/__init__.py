@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from qd.errors import Snooze as Snooze
     from qd.errors import TaskIdConflict as TaskIdConflict
     from qd.handlers.context import Context as Context
+    from qd.handlers.moved import TaskMoved as TaskMoved
     from qd.handlers.task import Task as Task
     from qd.policy.retry import RetryKind as RetryKind
     from qd.policy.retry import RetryPolicy as RetryPolicy
@@ -45,6 +46,7 @@ _HOMES = {
     "TaskInfo": "qd.client.info",
     "Context": "qd.handlers.context",
     "Task": "qd.handlers.task",
+    "TaskMoved": "qd.handlers.moved",
     "RetryKind": "qd.policy.retry",
     "RetryPolicy": "qd.policy.retry",
     "Lock": "qd.app.lock",

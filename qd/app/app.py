@@ -21,6 +21,7 @@ from qd.errors import UsageError
 from qd.handlers.context import Context
 from qd.handlers.handler import Handler, RetryDelay, make_handler
 from qd.handlers.middleware import Middleware
+from qd.handlers.moved import OnTransition
 from qd.handlers.options import NO_OPTIONS, Duration, OptionKeywords, TaskOptions
 from qd.handlers.routing import Router
 from qd.policy.cron import parse as parse_spec
@@ -63,6 +64,7 @@ class App:
         self.lifespan_hook: Lifespan | None = None
         self.enqueue_hook: AroundEnqueue | None = None
         self.error_hook: OnError | None = None
+        self.transition_hooks: list[OnTransition] = []
         self.failure_test: Callable[[BaseException], bool] | None = None
         self._declared: dict[str, Declared] = {}
         self._config = config
@@ -281,6 +283,17 @@ class App:
     def on_error(self, function: OnError) -> OnError:
         """Call *function(ctx, error)* for every failed run, before the task is retried or archived."""
         self.error_hook = function
+        return function
+
+    def on_transition(self, function: OnTransition) -> OnTransition:
+        """
+        Call *function(moved)* in worker processes for each task that they have taken, ended or put back.
+
+        After Redis has confirmed it, on the event loop: it must be quick. What it raises is logged.
+        It tells nothing of what others did, and may miss one when an answer is lost; all of them
+        are in the timeline, if one is kept.
+        """
+        self.transition_hooks.append(function)
         return function
 
     def is_failure(self, function: Callable[[BaseException], bool]) -> Callable[..., bool]:

@@ -115,6 +115,7 @@ def worker_options(app: App, state: Mapping[str, Any]) -> WorkerOptions:
         middleware=app.middlewares,
         on_error=app.error_hook,
         is_failure=app.failure_test,
+        on_transition=app.transition_hooks,
         state=state,
         queue_prefix=app.settings.queue_prefix,
         once_keep=settings.once_keep,

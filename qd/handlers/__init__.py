@@ -5,7 +5,7 @@ What user code declares and what it is given: handlers, and the values they see.
 - `handler`: one registered handler: its function, how it is called, its options
 - `binding`: a function's signature -> payload bytes in, arguments out
 - `task`, `context`: what a handler may ask for
-- `middleware`: the onion around handlers
+- `middleware`: the onion around handlers; `moved`: what hooks for transitions are told
 - `options`: the one vocabulary of task options
 
 Nothing here talks to Redis or runs anything by itself; `runtime` does.

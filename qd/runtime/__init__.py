@@ -6,6 +6,7 @@ One worker process: takes tasks, runs them, writes how they ended. No fork, no p
 - `watcher`: hears of new tasks and of cancellations, so that nothing has to be polled
 - `executor`: runs tasks in slots; `threads` runs the synchronous ones, `suspects` says who runs alone
 - `finisher`: writes outcomes to Redis, as long as it takes
+- `transitions`: tells hooks what this process has moved
 - `heartbeater`: renews leases and shows the process to tools; a thread of its own
 - `run`, `held`: one task in flight, and all of them; `run_log` tells how they end
 

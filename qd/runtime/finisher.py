@@ -37,13 +37,17 @@ _LONGEST_BACKOFF = 1.0
 
 Ended = tuple[Run, Ending]
 Batch = tuple[str, Action, list[Ended]]
+OnWritten = Callable[[Action, list[Ended]], None]
 
 
 class Finisher:
     """Collects outcomes and writes them under the fence."""
 
-    def __init__(self, link: AsyncLink, owner: str, held: HeldTasks) -> None:
+    def __init__(
+        self, link: AsyncLink, owner: str, held: HeldTasks, on_written: OnWritten | None = None
+    ) -> None:
         self._link = link
+        self._on_written = on_written
         self._owner = owner
         self._held = held
         self._loop = asyncio.get_running_loop()
@@ -150,6 +154,9 @@ class Finisher:
                     queue,
                     "another worker has it" if fate is Fate.STALE else "it no longer exists",
                 )
+        if self._on_written is not None:
+            written = [one for one, fate in zip(ended, fates, strict=True) if fate is Fate.OK]
+            self._on_written(action, written)
         return renewed
 
 

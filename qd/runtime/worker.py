@@ -26,6 +26,7 @@ from qd.broker.endpoint import Endpoint, Topology
 from qd.errors import BrokerError, DecodeError, TaskDirective
 from qd.handlers.context import Context
 from qd.handlers.middleware import Middleware
+from qd.handlers.moved import OnTransition
 from qd.handlers.retries import RetryRules
 from qd.handlers.routing import Router
 from qd.policy import outcome
@@ -48,6 +49,7 @@ from qd.runtime.run import Run, Stop
 from qd.runtime.run_log import RunLog
 from qd.runtime.run_meter import RunMeter
 from qd.runtime.stacks import stack_of
+from qd.runtime.transitions import Transitions
 from qd.runtime.watcher import Watcher
 
 OnError = Callable[[Context | None, BaseException], None]
@@ -77,6 +79,7 @@ class WorkerOptions:
     middleware: Sequence[Middleware] = ()
     on_error: OnError | None = None
     is_failure: IsFailure | None = None
+    on_transition: Sequence[OnTransition] = ()
     state: Mapping[str, Any] = field(default_factory=dict)
     queue_prefix: str = ""
     once_keep: float = 7 * 24 * 3600.0
@@ -135,8 +138,12 @@ class Worker:
             queue_prefix=options.queue_prefix,
             once_keep=options.once_keep,
         )
-        self._finisher = Finisher(self._finish_link, self.server_id, self._held)
         # None as for most workers: no task pays for what it has no use for.
+        hooks = options.on_transition
+        self._transitions = told = Transitions(hooks) if hooks else None
+        self._finisher = Finisher(
+            self._finish_link, self.server_id, self._held, None if told is None else told.ended
+        )
         gates = options.make_gates(self._finish_link, self.server_id)
         self._admission = self._make_admission(gates) if gates else None
         self._watcher = Watcher(
@@ -155,7 +162,7 @@ class Worker:
             random=random.random,
             free=self._free_slots,
             arm=self._watcher.arm,
-            deliver=self._deliver,
+            deliver=self._deliver if told is None else told.before(self._deliver),
         )
         self._heartbeater = Heartbeater(
             open_link(endpoint),
@@ -261,6 +268,10 @@ class Worker:
             sent = [replace(run.held) for run in runs]
             step = endings.requeue(queue, self.server_id, sent, now_ns=time.time_ns())
             fates = await self._finish_link.execute(step)
+            if self._transitions is not None:
+                self._transitions.put_back(
+                    [run for run, fate in zip(runs, fates, strict=True) if fate is Fate.OK]
+                )
             # Stale to Redis, but only because the heartbeat renewed the lease at the same time.
             runs = [
                 run
