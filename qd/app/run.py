@@ -105,6 +105,9 @@ def _generation(
     """What the supervisor is to run with these settings."""
     # Imported before the fork, so that all children share one copy.
     from qd.app import children
+    from qd.broker.connect import import_library
+
+    import_library(connection.endpoint)
 
     app = None
     if settings.worker.preload:

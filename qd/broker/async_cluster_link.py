@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from redis import exceptions
-
 from qd.broker.failures import translate
+from qd.broker.lean import exceptions
 from qd.broker.link import all_or_first_error
 from qd.broker.wire import dialect
 from qd.errors import BrokerUnavailable

@@ -15,9 +15,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
 import hiredis
-from redis import exceptions
 
 from qd.broker.failures import is_answer, row_of, translate
+from qd.broker.lean import exceptions
 from qd.broker.link import all_or_first_error
 from qd.broker.wire import dialect, pack
 from qd.errors import BrokerUnavailable

@@ -15,6 +15,7 @@ from qd.broker.async_cluster_link import AsyncClusterLink
 from qd.broker.async_link import AsyncNodeLink, Push
 from qd.broker.endpoint import Endpoint, Tls, Topology, keepalive_options, parse_addresses
 from qd.broker.failures import translate
+from qd.broker.lean import async_connection, async_retry, backoff, connection, exceptions, retry
 from qd.broker.link import ClusterLink, Link, NodeLink
 from qd.errors import BrokerUnavailable
 
@@ -48,6 +49,15 @@ def endpoint_of(redis: RedisSettings, socket_path: Path | None = None) -> Endpoi
         connect_timeout=redis.connect_timeout,
         call_timeout=redis.call_timeout,
     )
+
+
+def import_library(endpoint: Endpoint) -> None:
+    """Import what opening a link imports later, for a process whose children are to share it."""
+    import encodings.idna  # noqa: F401 - looks up names of hosts
+
+    if endpoint.topology is Topology.CLUSTER:
+        import redis.asyncio.cluster
+        import redis.cluster  # noqa: F401
 
 
 def open_link(endpoint: Endpoint) -> Link:
@@ -100,8 +110,6 @@ def open_node_link(
 def _options(endpoint: Endpoint, protocol: int, *, timeout: float | None) -> dict[str, Any]:
     # Retries of the library would run scripts twice. Its time limit costs 4 us a reply in
     # asynchronous code and would end every long wait, so links keep their own there.
-    from redis.backoff import NoBackoff
-
     options: dict[str, Any] = {
         "protocol": protocol,
         "socket_timeout": timeout,
@@ -111,21 +119,20 @@ def _options(endpoint: Endpoint, protocol: int, *, timeout: float | None) -> dic
     }
     if endpoint.topology is Topology.CLUSTER:
         return options
-    options |= {"retry": _retry(NoBackoff()), "db": endpoint.db}
+    options |= {"retry": _no_retry(), "db": endpoint.db}
     return options
 
 
-def _retry(backoff: Any) -> Any:
-    from redis.retry import Retry
+def _no_retry() -> Any:
+    return cast("Any", retry.Retry)(cast("Any", backoff.NoBackoff)(), 0)
 
-    return Retry(backoff, 0)
+
+def _async_no_retry() -> Any:
+    return cast("Any", async_retry.Retry)(cast("Any", backoff.NoBackoff)(), 0)
 
 
 def _dial(endpoint: Endpoint) -> Any:
-    from redis import connection
-
     library: Any = connection
-
     options = _options(endpoint, 2, timeout=endpoint.call_timeout)
     if endpoint.path:
         return library.UnixDomainSocketConnection(path=endpoint.path, **options)
@@ -138,13 +145,9 @@ def _dial(endpoint: Endpoint) -> Any:
 
 
 async def _async_dial(endpoint: Endpoint, protocol: int) -> Any:
-    from redis.asyncio import connection
-    from redis.asyncio.retry import Retry
-    from redis.backoff import NoBackoff
-
-    library: Any = connection
+    library: Any = async_connection
     options = _options(endpoint, protocol, timeout=None)
-    options["retry"] = Retry(NoBackoff(), 0)
+    options["retry"] = _async_no_retry()
     if endpoint.path:
         return library.UnixDomainSocketConnection(path=endpoint.path, **options)
     if endpoint.topology is Topology.SENTINEL:
@@ -179,14 +182,11 @@ def _sentinel_options(endpoint: Endpoint, node: tuple[str, int], retry: Any) -> 
 
 
 def _master(endpoint: Endpoint) -> tuple[str, int]:
-    from redis import connection as library
-    from redis import exceptions
-    from redis.backoff import NoBackoff
-
+    library: Any = connection
     kind: Any = library.SSLConnection if endpoint.tls else library.Connection
     errors: list[str] = []
     for node in endpoint.nodes:
-        sentinel = kind(**_sentinel_options(endpoint, node, _retry(NoBackoff())))
+        sentinel = kind(**_sentinel_options(endpoint, node, _no_retry()))
         try:
             sentinel.connect()
             sentinel.send_command(*_WHO_IS_MASTER, endpoint.master)
@@ -202,15 +202,11 @@ def _master(endpoint: Endpoint) -> tuple[str, int]:
 
 
 async def _async_master(endpoint: Endpoint) -> tuple[str, int]:
-    from redis import exceptions
-    from redis.asyncio import connection as library
-    from redis.asyncio.retry import Retry
-    from redis.backoff import NoBackoff
-
+    library: Any = async_connection
     kind: Any = library.SSLConnection if endpoint.tls else library.Connection
     errors: list[str] = []
     for node in endpoint.nodes:
-        sentinel = kind(**_sentinel_options(endpoint, node, Retry(NoBackoff(), 0)))
+        sentinel = kind(**_sentinel_options(endpoint, node, _async_no_retry()))
         try:
             await sentinel.connect()
             await sentinel.send_command(*_WHO_IS_MASTER, endpoint.master)
@@ -238,8 +234,7 @@ def _no_master(endpoint: Endpoint, errors: list[str]) -> BrokerUnavailable:
 
 
 def _cluster_client(endpoint: Endpoint) -> Any:
-    from redis import cluster, exceptions
-    from redis.backoff import NoBackoff
+    from redis import cluster
 
     first, *others = endpoint.nodes
     options = _options(endpoint, 2, timeout=endpoint.call_timeout)
@@ -258,7 +253,7 @@ def _cluster_client(endpoint: Endpoint) -> Any:
     try:
         return cast("Any", cluster.RedisCluster)(
             startup_nodes=[cast("Any", cluster.ClusterNode)(host, port) for host, port in others],
-            retry=_retry(NoBackoff()),
+            retry=_no_retry(),
             **options,
         )
     except (exceptions.RedisError, OSError) as error:
@@ -267,8 +262,6 @@ def _cluster_client(endpoint: Endpoint) -> Any:
 
 def _async_cluster_client(endpoint: Endpoint) -> Any:
     from redis.asyncio import cluster
-    from redis.asyncio.retry import Retry
-    from redis.backoff import NoBackoff
 
     options = _options(endpoint, 2, timeout=None)
     if endpoint.tls is not None:
@@ -277,6 +270,6 @@ def _async_cluster_client(endpoint: Endpoint) -> Any:
         startup_nodes=[
             cast("Any", cluster.ClusterNode)(host, port) for host, port in endpoint.nodes
         ],
-        retry=Retry(NoBackoff(), 0),
+        retry=_async_no_retry(),
         **options,
     )

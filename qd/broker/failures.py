@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from redis import exceptions
-
+from qd.broker.lean import exceptions
 from qd.errors import BrokerError, BrokerFull, BrokerRefused, BrokerUnavailable
 from qd.observability import tally
 

@@ -13,9 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from redis import exceptions
-
 from qd.broker.failures import is_answer, row_of, translate
+from qd.broker.lean import exceptions
 from qd.broker.wire import dialect, pack
 from qd.errors import BrokerError
 from qd.protocol.op import Op

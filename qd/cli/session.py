@@ -63,9 +63,9 @@ class Session:
     @cached_property
     def connection(self) -> Connection:
         """Knows where Redis is; starts the private server if none is configured."""
-        from qd.broker.lean import import_redis
+        from qd.broker.unmetered import import_library
 
-        import_redis()
+        import_library()
         from qd.app.connection import Connection
 
         connection = Connection(self.settings, self.out.say, say_joined=False)

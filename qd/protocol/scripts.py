@@ -13,7 +13,9 @@ import hashlib
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.resources import files
+from pathlib import Path
+
+_FOLDER = Path(__file__).with_name("lua")
 
 _INCLUDE = re.compile(r"^-- include: (\w+)$", re.MULTILINE)
 _KEY = re.compile(r"^-- KEYS\[(\d+|\.\.)\]", re.MULTILINE)
@@ -32,7 +34,7 @@ class Script:
 
     @cached_property
     def source(self) -> str:
-        return (files("qd.protocol") / "lua" / f"{self.name}.lua").read_text("utf-8")
+        return (_FOLDER / f"{self.name}.lua").read_text("utf-8")
 
     @cached_property
     def key_count(self) -> int | None:
@@ -51,7 +53,7 @@ class Script:
         return _COMMENT.sub("", _NOTED.sub(r"\1", joined) if self.notes else joined)
 
     def _joined(self, first: tuple[str, ...]) -> str:
-        library = files("qd.protocol") / "lua" / "lib"
+        library = _FOLDER / "lib"
         parts = [
             (library / f"{name}.lua").read_text("utf-8")
             for name in (*first, *_INCLUDE.findall(self.source))
