@@ -76,6 +76,8 @@ def test_an_operation_of_a_pipeline_that_fails_does_not_keep_the_others_from_bei
 def test_the_next_batch_is_made_while_the_server_works_on_the_one_before(
     link: Link, raw: redis.Redis
 ) -> None:
+    link.execute(tasks.enqueue("other", [new("t", "other")], now_ns=1))  # the script is known
+
     def batches() -> Iterator[list[Op[Any]]]:
         for n in range(3):
             if n:
