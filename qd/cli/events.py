@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ from qd.cli.types import PAST
 from qd.errors import TaskNotFound
 
 if TYPE_CHECKING:
-    from qd.inspector.timeline import Transition
+    from qd.inspector.timeline import Choice, Transition
 
 STATES = ("active", "pending", "scheduled", "retry", "archived", "completed", "aggregating", "gone")
 
@@ -29,26 +28,6 @@ _NONE = (
     "No transitions are known. They are noted by programs whose settings have a timeline.keep, "
     "and kept that long."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which transitions are meant."""
-
-    types: tuple[str, ...]
-    states: tuple[str, ...]
-    task_id: str | None
-    trace_id: str | None
-    since: datetime | None
-
-    def accepts(self, one: Transition) -> bool:
-        return (
-            (not self.types or one.type in self.types)
-            and (not self.states or (one.after or "gone") in self.states)
-            and self.task_id in (None, one.task_id)
-            and self.trace_id in (None, one.trace_id)
-            and (self.since is None or one.at is None or one.at >= self.since)
-        )
 
 
 @click.command(
@@ -96,12 +75,14 @@ def events(
     At most 30 are shown, the latest last. --follow shows those that come, after those --since asks
     for, and ends after --limit of them.
     """
-    wanted = Wanted(types, states, task_id, trace_id, since)
+    from qd.inspector.timeline import Choice
+
+    choice = Choice(frozenset(types), frozenset(states), task_id or "", trace_id or "", since)
     if follow:
-        _follow(session, queues, wanted, limit)
+        _follow(session, queues, choice, limit)
         return
     limit = _PAGE if limit is None else limit
-    found = _find(session, session.chosen(queues), wanted, limit or None)
+    found = session.inspector.timeline.recent(session.chosen(queues), choice, limit=limit or None)
     session.out.rows(
         "qd.events/1", "events", found, _columns(), lambda one: one.as_dict(), empty=_NONE
     )
@@ -133,28 +114,14 @@ def show_timeline(session: Session, task_id: str, queues: Sequence[str]) -> None
     )
 
 
-def _find(
-    session: Session, queues: list[str], wanted: Wanted, limit: int | None
-) -> list[Transition]:
-    reader = session.inspector.timeline
-    if wanted.task_id is None and wanted.trace_id is None:
-        return reader.recent(queues, since=wanted.since, limit=limit, accept=wanted.accepts)
-    if wanted.task_id is not None:
-        found = reader.of_task(wanted.task_id, queues)
-    else:
-        found = reader.of_trace(wanted.trace_id or "", queues)
-    chosen = [one for one in found if wanted.accepts(one)]
-    return chosen[-limit:] if limit else chosen
-
-
-def _follow(session: Session, queues: tuple[str, ...], wanted: Wanted, limit: int | None) -> None:
+def _follow(session: Session, queues: tuple[str, ...], choice: Choice, limit: int | None) -> None:
     left = limit or None
     named = session.chosen(queues) if queues else None
     prefix = session.stored("")
     wait = min(_WAIT, session.settings.redis.call_timeout / 2)
     try:
-        for batch in session.inspector.timeline.follow(named, since=wanted.since, wait=wait):
-            some = [one for one in batch if one.queue.startswith(prefix) and wanted.accepts(one)]
+        for batch in session.inspector.timeline.follow(named, choice, wait=wait):
+            some = [one for one in batch if one.queue.startswith(prefix)]
             _show(session, some[:left])
             if left is not None:
                 left -= len(some)

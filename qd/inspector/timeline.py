@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -74,6 +74,35 @@ class Transition:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """
+    Which transitions are meant; what is not given is any. `states` are those that they lead to.
+
+    "gone" is a state here.
+    """
+
+    types: frozenset[str] = frozenset()
+    states: frozenset[str] = frozenset()
+    task_id: str = ""
+    trace_id: str = ""
+    since: datetime | None = None
+
+    def matches(self, entry: Entry) -> bool:
+        return (
+            (not self.types or entry.type in self.types)
+            and (not self.states or (entry.after or "gone") in self.states)
+            and self.task_id in ("", entry.task_id)
+            and self.trace_id in ("", entry.trace)
+            and (self.since is None or entry.order[0] >= self.begin)
+        )
+
+    @property
+    def begin(self) -> int:
+        """The first millisecond that is meant."""
+        return 0 if self.since is None else int(self.since.timestamp() * 1000)
+
+
 class TimelineReader:
     """Reads transitions, those of programs whose settings have a `timeline.keep`; changes nothing."""
 
@@ -91,64 +120,51 @@ class TimelineReader:
         return [one for state, entries in found for one in _with_gaps(entries, state)]
 
     def of_trace(self, trace_id: str, queues: Sequence[str] | None = None) -> list[Transition]:
-        """Return the transitions of all tasks of a trace, in the order of time (within a millisecond, of one queue), without gaps."""
-        names = self._names(queues)
-        ids = self._link.execute_many([timeline.tasks_of_trace(name, trace_id) for name in names])
-        steps = [
-            timeline.of_task(name, one)
-            for name, some in zip(names, ids, strict=True)
-            for one in some
-        ]
-        # An id may have been used again, for a task of another trace.
-        entries = [
-            one
-            for _, found in self._link.execute_many(steps)
-            for one in found
-            if one.trace == trace_id
-        ]
-        return [_transition(one) for one in sorted(entries, key=lambda one: one.order)]
+        """Return the transitions of all tasks of a trace, in the order of time; see `recent`."""
+        return self.recent(queues, Choice(trace_id=trace_id))
 
     def recent(
         self,
         queues: Sequence[str] | None = None,
+        choice: Choice = Choice(),
         *,
-        since: datetime | None = None,
         limit: int | None = None,
-        accept: Callable[[Transition], bool] = lambda _: True,
     ) -> list[Transition]:
-        """Return the latest *limit* transitions that *accept* takes, the oldest of them first."""
-        begin = 0 if since is None else int(since.timestamp() * 1000)
-        sources = [self._backwards(name, begin) for name in self._names(queues)]
-        merged = heapq.merge(*sources, key=lambda one: one.order, reverse=True)
-        found = list(islice(filter(accept, map(_transition, merged)), limit))
-        return found[::-1]
+        """
+        Return the latest *limit* transitions of a choice, the oldest of them first, without gaps.
+
+        Of several queues, it is not known which was first within a millisecond.
+        """
+        found = filter(choice.matches, self._backwards(self._names(queues), choice))
+        return [_transition(one) for one in islice(found, limit)][::-1]
 
     def follow(
         self,
         queues: Sequence[str] | None = None,
+        choice: Choice = Choice(),
         *,
-        since: datetime | None = None,
         wait: float = 1.0,
     ) -> Iterator[list[Transition]]:
         """
-        Yield transitions as they come, for ever; an empty list when none has come for *wait* seconds.
+        Yield transitions of a choice as they come, for ever: a list at least each *wait* seconds.
 
-        From now on, or from *since* on. Without *queues*, of all, those included that are new. *wait*
-        must be shorter than `redis.call_timeout`.
+        From now on, or from `choice.since` on. Without *queues*, of all, those included that are new.
+        *wait* must be shorter than `redis.call_timeout`.
         """
-        begin = "0" if since is None else f"{max(int(since.timestamp() * 1000) - 1, 0)}"
-        seen: dict[str, str] = {}
-        if since is None:
-            names = self._names(queues)
-            last = self._link.execute_many([timeline.latest(name, "", limit=1) for name in names])
-            seen = {name: found[0].at for name, found in zip(names, last, strict=True) if found}
+        seen = self._ends(queues) if choice.since is None else {}
         while True:
             for name in self._names(queues):
-                seen.setdefault(name, begin)
+                seen.setdefault(name, str(max(choice.begin - 1, 0)))
             entries = self._next(seen, wait)
             for one in entries:
                 seen[one.queue] = one.at
-            yield [_transition(one) for one in sorted(entries, key=lambda one: one.order)]
+            chosen = filter(choice.matches, entries)
+            yield [_transition(one) for one in sorted(chosen, key=_order)]
+
+    def _ends(self, queues: Sequence[str] | None) -> dict[str, str]:
+        names = self._names(queues)
+        last = self._link.execute_many([timeline.latest(name, "", limit=1) for name in names])
+        return {name: found[0].at for name, found in zip(names, last, strict=True) if found}
 
     def _next(self, seen: dict[str, str], wait: float) -> list[Entry]:
         if seen and self._link.one_node:
@@ -162,14 +178,31 @@ class TimelineReader:
                 return found
             time.sleep(min(_LOOK, left))
 
-    def _backwards(self, queue: str, begin: int) -> Iterator[Entry]:
+    def _backwards(self, names: Sequence[str], choice: Choice) -> Iterator[Entry]:
+        """Yield entries, the latest first: all that may be meant, if need be all there are."""
+        if choice.task_id:
+            steps = [timeline.of_task(name, choice.task_id) for name in names]
+        elif choice.trace_id:
+            look = [timeline.tasks_of_trace(name, choice.trace_id) for name in names]
+            ids = self._link.execute_many(look)
+            steps = [
+                timeline.of_task(name, one)
+                for name, some in zip(names, ids, strict=True)
+                for one in some
+            ]
+        else:
+            pages = [self._pages(name, choice.begin) for name in names]
+            return heapq.merge(*pages, key=_order, reverse=True)
+        entries = [one for _, found in self._link.execute_many(steps) for one in found]
+        return iter(sorted(entries, key=_order, reverse=True))
+
+    def _pages(self, queue: str, begin: int) -> Iterator[Entry]:
         before = ""
         while page := self._link.execute(timeline.latest(queue, before)):
-            for one in page:
-                if one.order[0] < begin:
-                    return
-                yield one
+            yield from page
             before = page[-1].at
+            if page[-1].order[0] < begin:
+                return
 
     def _names(self, queues: Sequence[str] | None) -> list[str]:
         return list(queues) if queues is not None else self._link.execute(inspect_queues.names())
@@ -183,12 +216,20 @@ def _with_gaps(entries: Iterable[Entry], state: str) -> Iterator[Transition]:
             if one.before:
                 yield _gap(one, "", one.before, _BEFORE)
         # Between two that fit, another run may have failed: then the attempt has grown meanwhile.
-        elif one.before != last.after or one.attempt > last.attempt + (last.step == "retry"):
+        elif one.before != last.after or int(one.attempt) > _most_attempts(last):
             yield _gap(one, last.after, one.before, _ELSEWHERE)
         yield _transition(one)
         last = one
     if last is not None and last.after != state:
         yield _gap(last, last.after, state, _ELSEWHERE)
+
+
+def _order(entry: Entry) -> tuple[int, int]:
+    return entry.order
+
+
+def _most_attempts(entry: Entry) -> int:
+    return int(entry.attempt) + (entry.step == "retry")
 
 
 def _gap(near: Entry, before: str, after: str, reason: str) -> Transition:
@@ -214,10 +255,10 @@ def _transition(entry: Entry) -> Transition:
         before=entry.before or None,
         after=entry.after or None,
         step=entry.step,
-        attempt=entry.attempt,
+        attempt=int(entry.attempt),
         host=host,
         pid=int(pid) if pid.isdigit() else None,
         reason=entry.reason,
-        next_at=moment(entry.next_at),
+        next_at=moment(float(entry.next_at or 0)),
         trace_id=entry.trace,
     )

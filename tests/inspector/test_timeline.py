@@ -13,7 +13,7 @@ from qd.broker.connect import open_link
 from qd.broker.endpoint import parse_addresses
 from qd.broker.link import Link
 from qd.inspector.inspector import Inspector
-from qd.inspector.timeline import UNSEEN, Transition
+from qd.inspector.timeline import UNSEEN, Choice, Transition
 from qd.protocol.ops import endings, tasks, upkeep
 from qd.protocol.ops.endings import Ending
 from qd.protocol.state import TaskState
@@ -145,11 +145,12 @@ def test_the_latest_come_last_and_are_chosen_before_they_are_counted(
     assert {one.task_id for one in everything} == {f"t{n}" for n in range(1400)}
     assert [one.at for one in everything] == sorted(one.at for one in everything if one.at)
     assert reader.recent(limit=3) == everything[-3:]
-    found = reader.recent(["mail"], limit=2, accept=lambda one: one.task_id.endswith("11"))
-    assert [one.task_id for one in found] == ["t1211", "t1311"]
+    mail.take(2)
+    found = reader.recent(choice=Choice(states=frozenset({"active"})), limit=1)
+    assert [one.task_id for one in found] == ["t3"]
     since = everything[300].at
     assert since is not None
-    found = reader.recent(since=since)
+    found = reader.recent(choice=Choice(since=since))
     assert everything[300] in found
     assert all(one.at is not None and one.at >= since for one in found)
 
@@ -171,8 +172,8 @@ def follow_two_queues(link: Link) -> None:
         if len(seen) >= 3:
             break
     assert sorted(seen) == [("before", "active"), ("t1", "active"), ("t2", "pending")]
-    again = Inspector(link).timeline.follow(since=datetime.now(UTC) - timedelta(minutes=5))
-    assert len(next(again)) == 5
+    since = Choice(since=datetime.now(UTC) - timedelta(minutes=5))
+    assert len(next(Inspector(link).timeline.follow(choice=since))) == 5
 
 
 def test_what_comes_is_told_once_also_of_new_queues(noting: Link) -> None:

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from qd.protocol import keys
 from qd.protocol.op import Op, command, script, text
 from qd.protocol.scripts import Script
 
-PAGE = 500
+PAGE = 1000
 """Entries that one step reads at most."""
 
 _READ_EVENTS = Script("read_events")
 _READ_TIMELINE = Script("read_timeline")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """
     One transition as it is stored; `at` is the id of the entry, which begins with milliseconds.
 
     `before` and `after` are states, empty where there is none. `attempt` is the run that the task
     is in or has ended, or the one that comes next. `by` is host and process id. `next_at` is Unix
-    seconds, 0 if it was not said.
+    seconds, empty if it was not said.
     """
 
     queue: str
@@ -35,10 +33,10 @@ class Entry:
     before: str
     after: str
     step: str
-    attempt: int
+    attempt: str
     by: str
     reason: str
-    next_at: int
+    next_at: str
 
     @property
     def order(self) -> tuple[int, int]:
@@ -108,20 +106,8 @@ def _entries(queue: str, reply: Any) -> list[Entry]:
 
 
 def _entry(queue: str, at: str, fields: list[bytes]) -> Entry:
-    said = dict(zip(map(text, fields[::2]), fields[1::2], strict=True))
-    known = {name: text(value) for name, value in said.items() if name != "reason"}
-    return Entry(
-        queue=queue,
-        at=at,
-        task_id=known.get("id", ""),
-        trace=known.get("trace", ""),
-        type=known.get("type", ""),
-        before=known.get("from", ""),
-        after=known.get("to", ""),
-        step=known.get("step", ""),
-        attempt=int(known.get("attempt") or 0),
-        by=known.get("by", ""),
-        # Cut after so many bytes, perhaps within a character.
-        reason=said.get("reason", b"").decode("utf-8", "ignore"),
-        next_at=int(float(known.get("next_at") or 0)),
-    )
+    # In the order in which `lua/lib/note.lua` writes them. Most are looked at only to be passed over.
+    values = [text(value) for value in fields[1:20:2]]
+    # Cut after so many bytes, perhaps within a character.
+    values[8] = fields[17].decode("utf-8", "ignore")
+    return Entry(queue, at, *values)
