@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from pathlib import Path
@@ -123,13 +123,14 @@ class App:
         task_type: str,
         *,
         retry: RetryPolicy | RetryDelay | None = None,
+        limit: str | Sequence[str] = (),
         **options: Unpack[OptionKeywords],
     ) -> Callable[[Callable[P, R]], TaskHandle[P, R]]:
         """
         Make a function the handler of *task_type* (and of types that begin with it).
 
         *options* hold for tasks of this type unless the enqueue says otherwise; *retry* replaces
-        the retry rule.
+        the retry rule; *limit* names one or more of the configured `limits`.
 
         Raises:
             UsageError: The type has a handler, an option is wrong, or the signature cannot be served.
@@ -137,7 +138,7 @@ class App:
         own = TaskOptions.of(**options)
 
         def decorate(function: Callable[P, R]) -> TaskHandle[P, R]:
-            handler = make_handler(task_type, function, options=own, retry=retry)
+            handler = make_handler(task_type, function, options=own, retry=retry, limit=limit)
             self.router.add(handler)
             return declare(self, handler, function)
 
@@ -149,6 +150,7 @@ class App:
         target: Any,
         *,
         retry: RetryPolicy | RetryDelay | None = None,
+        limit: str | Sequence[str] = (),
         **options: Unpack[OptionKeywords],
     ) -> Handler:
         """
@@ -156,7 +158,8 @@ class App:
 
         As in asynq's mux, the exact type wins, then the longest pattern that is a prefix.
         """
-        handler = make_handler(pattern, target, options=TaskOptions.of(**options), retry=retry)
+        own = TaskOptions.of(**options)
+        handler = make_handler(pattern, target, options=own, retry=retry, limit=limit)
         self.router.add(handler)
         return handler
 

@@ -27,6 +27,7 @@ from qd.app.monitoring import Reports
 from qd.app.recycling import Recycling
 from qd.app.workers import (
     RunningWorker,
+    limits_of_app,
     prefixed_queues,
     retry_rules,
     start_scheduler,
@@ -332,12 +333,13 @@ async def _scheduler(plan: Plan, app: App, link: Link, orders: Orders) -> int:
 def _orphan_handler(app: App, link: AsyncLink) -> OnOrphan:
     queues = list(prefixed_queues(app.settings))
     rules = retry_rules(app)
+    limits = [one.bounds for one in limits_of_app(app)]
 
     async def on_orphan(identity: str, death: Death, cause: str, running: list[str]) -> None:
         if death is Death.HUNG:
             # What cannot be charged now is blamed for the death, so that it does not go on for ever.
             running = await charge(link, queues, rules, identity, running, now=time.time())
         killed = death is Death.KILLED
-        await hand_back(link, queues, identity, cause, running, killed=killed)
+        await hand_back(link, queues, identity, cause, running, killed=killed, limits=limits)
 
     return on_orphan

@@ -14,8 +14,10 @@ from qd.app.app import App
 from qd.app.client import make_composer
 from qd.broker.endpoint import Endpoint
 from qd.config.model import Settings
+from qd.handlers.limit import Limit, limits_of
 from qd.handlers.retries import RetryRules
 from qd.maintenance.process import Scheduler
+from qd.runtime.limit_gate import LimitGate
 from qd.runtime.worker import NoteRunning, Worker, WorkerOptions
 
 _HOOKS = 5.0
@@ -90,6 +92,7 @@ async def start_scheduler(app: App, endpoint: Endpoint) -> Scheduler:
         declared=list(app.schedules),
         aggregators=app.aggregators,
         options_of=app.options_of_type,
+        limits=[one.bounds for one in limits_of_app(app)],
     )
     await scheduler.start()
     return scheduler
@@ -104,8 +107,13 @@ def prefixed_queues(settings: Settings) -> dict[str, int]:
     return {settings.queue_prefix + name: weight for name, weight in settings.queues.items()}
 
 
+def limits_of_app(app: App) -> list[Limit]:
+    return limits_of(app.settings.limits, app.router, app.settings.queue_prefix)
+
+
 def worker_options(app: App, state: Mapping[str, Any]) -> WorkerOptions:
     settings = app.settings.worker
+    limits = limits_of_app(app)
     return WorkerOptions(
         queues=prefixed_queues(app.settings),
         concurrency=settings.concurrency,
@@ -119,6 +127,7 @@ def worker_options(app: App, state: Mapping[str, Any]) -> WorkerOptions:
         state=state,
         queue_prefix=app.settings.queue_prefix,
         once_keep=settings.once_keep,
+        make_gates=lambda link, owner: [LimitGate(one, link, owner) for one in limits],
     )
 
 

@@ -35,6 +35,8 @@ _SWITCHES = {
     "0": False,
 }
 _QUEUE_NAME_LIMIT = 200
+_RATE = re.compile(r"(\d+(?:\.\d+)?)/(s|min|h|day)|0", re.ASCII)
+_RATE_SECONDS = {"s": 1, "min": 60, "h": 3600, "day": 86400}
 
 
 def _as_is(value: Any) -> Any:
@@ -174,6 +176,39 @@ def _name(text: str) -> str:
     return text
 
 
+def _rate(text: str) -> float:
+    match = _RATE.fullmatch(text)
+    if match is None:
+        raise ValueError(f'"{text}" is not a rate; write one such as 10/s, 90/min or 500/h')
+    return float(match[1]) / _RATE_SECONDS[match[2]] if match[1] else 0.0
+
+
+def _rate_native(value: object) -> float:
+    if isinstance(value, str):
+        return _rate(value)
+    if value != 0 or isinstance(value, bool):
+        raise ValueError(f'{value!r} has no unit of time; write "{value}/s", "{value}/min" ...')
+    return 0.0
+
+
+def show_rate(value: float) -> str | int:
+    """Write a rate as it is read: the shortest unit that makes it a whole number."""
+    if not value:
+        return 0
+    for unit, seconds_each in (("s", 1), ("min", 60), ("h", 3600), ("day", 86400)):
+        count = value * seconds_each
+        if math.isclose(count, round(count), rel_tol=1e-9):
+            return f"{round(count)}/{unit}"
+    return f"{value:g}/s"
+
+
+def _limit_key(text: str) -> str:
+    where, dot, rest = text.partition(".")
+    if text and (where not in ("payload", "headers") or not dot or not rest):
+        raise ValueError(f'"{text}" leads nowhere; write payload.NAME or headers.NAME')
+    return text
+
+
 def _time_zone(text: str) -> str:
     if text == "UTC":
         return text
@@ -248,4 +283,8 @@ MOMENT = Kind(_moment, _moment_native, _show_moment)
 LISTEN_ADDRESS = Kind(check_listen_address, _from_text(check_listen_address))
 REDIS_ADDRESS = Kind(check_redis_address, _from_text(check_redis_address), mask_url)
 REDIS_ADDRESSES = ListOf(REDIS_ADDRESS, split_redis_addresses)
+RATE = Kind(_rate, _rate_native, show_rate)
+LIMIT_KEY = Kind(_limit_key, _from_text(_limit_key))
+TEXTS = ListOf(NAME, split_at_commas)
+QUEUES = ListOf(QUEUE, split_at_commas)
 DURATIONS = ListOf(DURATION, split_at_commas)

@@ -28,6 +28,7 @@ from qd.config.kinds import (
     MapOf,
     choice,
 )
+from qd.config.limits import LimitSettings
 from qd.config.redis import RedisSettings
 from qd.config.setting import entries, section, setting
 from qd.config.tasks import RetrySettings, ScheduleEntry, TaskDefaults, TaskOverrides
@@ -241,6 +242,11 @@ class Settings:
     retry: RetrySettings = section(RetrySettings, "When a failed task is tried again.")
     tasks: Mapping[str, TaskOverrides] = entries(
         TaskOverrides, "What differs by task type; it wins over the options in the code.", name=NAME
+    )
+    limits: Mapping[str, LimitSettings] = entries(
+        LimitSettings,
+        "How often tasks start and how many run at a time, over all hosts, by name.",
+        name=QUEUE,
     )
     scheduler: SchedulerSettings = section(
         SchedulerSettings,

@@ -25,10 +25,19 @@ def conflicts(settings: Settings) -> Iterator[Conflict]:
     yield from _redis_conflicts(settings.redis)
     yield from _retry_conflicts("retry", settings.retry)
     yield from _monitor_conflicts(settings.monitor)
+    for name, limit in settings.limits.items():
+        if not limit.rate and not limit.concurrency:
+            yield Conflict(
+                (f"limits.{_quoted(name)}.rate", f"limits.{_quoted(name)}.concurrency"),
+                "limits nothing; set a rate such as 90/min, a concurrency, or both",
+            )
     for name, overrides in settings.tasks.items():
         if overrides.retry is not None:
-            quoted = f'"{name}"' if "." in name else name
-            yield from _retry_conflicts(f"tasks.{quoted}.retry", overrides.retry)
+            yield from _retry_conflicts(f"tasks.{_quoted(name)}.retry", overrides.retry)
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"' if "." in name else name
 
 
 def require_redis(settings: Settings) -> None:

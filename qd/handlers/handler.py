@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,7 @@ class Handler:
     binding: Binding
     options: TaskOptions = NO_OPTIONS
     retry: RetryPolicy | RetryDelay | None = None
+    limits: tuple[str, ...] = ()
 
     def call(self, ctx: Context, task: Task) -> Any:
         args, kwargs = self.binding.arguments(ctx, task)
@@ -44,6 +45,7 @@ def make_handler(
     *,
     options: TaskOptions = NO_OPTIONS,
     retry: RetryPolicy | RetryDelay | None = None,
+    limit: str | Sequence[str] = (),
 ) -> Handler:
     """
     Return the handler for *target*: a function, or an object with `process_task(ctx, task)`.
@@ -71,4 +73,5 @@ def make_handler(
         binding=bind(function, pattern),
         options=options,
         retry=retry,
+        limits=(limit,) if isinstance(limit, str) else tuple(limit),
     )

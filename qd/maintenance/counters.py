@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Counters:
-    """Numbers of tasks; `reclaimed` and `aggregated` count groups' sets, `ticks` cron tasks."""
+    """Numbers of tasks; `reclaimed` and `aggregated` count groups' sets, `ticks` cron tasks, `called` tasks at limits."""
 
     forwarded: int = 0
     put_back: int = 0
@@ -19,3 +19,4 @@ class Counters:
     deleted: int = 0
     aggregated: int = 0
     ticks: int = 0
+    called: int = 0

@@ -15,11 +15,13 @@ from datetime import UTC, datetime
 
 from qd import failpoint
 from qd.broker.async_link import AsyncLink
+from qd.client.calling import bring
 from qd.errors import BrokerError, BrokerUnavailable
 from qd.observability import tally
-from qd.protocol import constants
+from qd.protocol import constants, keys
 from qd.protocol.op import Op
 from qd.protocol.ops import upkeep
+from qd.protocol.ops.limits import Bounds, Member, free
 
 _log = logging.getLogger("qd.orphans")
 
@@ -34,6 +36,7 @@ async def hand_back(
     running: Sequence[str],
     *,
     killed: bool = False,
+    limits: Sequence[Bounds] = (),
 ) -> tuple[int, int]:
     """
     Put all that *owner* held back at the head of its queues; no retry is charged.
@@ -42,6 +45,9 @@ async def hand_back(
     now killed its worker twice is archived as poison. If the worker was *killed* by somebody else,
     the tasks may well be innocent, see `upkeep.hand_back`. While Redis is away this is tried again,
     until the leases have run out and the tasks are recovered anyway. Safe to repeat.
+
+    A task that is put back keeps its slots under *limits* for whoever takes it; those of an archived
+    one are freed.
 
     Returns:
         How many tasks were put back, and how many were archived.
@@ -89,6 +95,7 @@ async def hand_back(
                         queue,
                         cause,
                     )
+                await _free_slots(link, limits, owner, queue, poison)
         left = missing
         if left:
             if time.monotonic() >= give_up_at:
@@ -104,6 +111,20 @@ async def hand_back(
         counting.add(tally.HANDED_BACK, "put back", by=put_back)
         counting.add(tally.HANDED_BACK, "archived", by=archived)
     return put_back, archived
+
+
+async def _free_slots(
+    link: AsyncLink, limits: Sequence[Bounds], owner: str, queue: str, ids: list[str]
+) -> None:
+    if not ids:
+        return
+    members = [Member(keys.task(queue, task_id), "") for task_id in ids]
+    for bounds in limits:
+        try:
+            called = await link.execute(free(bounds, members, owner=owner))
+            await bring(link, bounds, called)
+        except BrokerError as error:
+            _log.warning("slots of the limit %s end later: %s", bounds.name, error)
 
 
 async def _ask(

@@ -16,6 +16,7 @@ from qd.config.model import Settings
 from qd.handlers.options import TaskOptions
 from qd.handlers.retries import RetryRules
 from qd.maintenance.aggregator import Aggregator, Merge
+from qd.maintenance.caller import Caller
 from qd.maintenance.counters import Counters
 from qd.maintenance.cron import Cron
 from qd.maintenance.entries import Entry
@@ -24,6 +25,7 @@ from qd.maintenance.janitor import Janitor
 from qd.maintenance.publisher import Publisher
 from qd.maintenance.recoverer import Recoverer
 from qd.maintenance.stored import Stored
+from qd.protocol.ops.limits import Bounds
 
 
 class Scheduler:
@@ -44,6 +46,8 @@ class Scheduler:
 
         options_of: The options that a task type has by itself.
 
+        limits: What each limit allows.
+
     Raises:
         CronError: The spec of a periodic task cannot be read; the message names it.
         QdError: A periodic task cannot be composed.
@@ -60,6 +64,7 @@ class Scheduler:
         declared: Sequence[Declared],
         aggregators: Sequence[tuple[str, Merge]],
         options_of: Callable[[str], TaskOptions],
+        limits: Sequence[Bounds] = (),
     ) -> None:
         own = settings.scheduler
         self.id = f"{socket.gethostname() or 'unknown-host'}:{os.getpid()}:{uuid.uuid4()}"
@@ -80,6 +85,7 @@ class Scheduler:
         publisher = Publisher(self._link, self.id, entries, heartbeat=own.heartbeat)
         self._loops = (
             Forwarder(endpoint, queues, self.counts),
+            Caller(endpoint, limits, self.counts),
             Recoverer(self._link, queues, rules, interval=own.recover_interval, counts=self.counts),
             Cron(
                 self._link,

@@ -15,6 +15,8 @@ WORKERS = "asynq:workers"
 SCHEDULERS = "asynq:schedulers"
 TYPES = "qd:types"
 CANCEL_CHANNEL = "asynq:cancel"
+LIMITS = "qd:limits"
+"""qd: the limits that workers go by, by name, as JSON."""
 
 ORDER_MARK = "qd:order:"
 """Begins a message in that channel that is no task id, but an order (see `orders`)."""
@@ -199,6 +201,26 @@ def lock(name: str) -> str:
 def once(key: str) -> str:
     """qd: what is known of a side effect that must happen once."""
     return f"qd:once:{{{key}}}"
+
+
+def limit_prefix(name: str) -> str:
+    """qd: what stands before all keys of a limit; it has a slot of a cluster for itself."""
+    return f"qd:{{limit:{name}}}:"
+
+
+def limit_due(name: str) -> str:
+    """qd: when somebody must look at the waiting tasks of each key of a limit."""
+    return f"qd:{{limit:{name}}}:due"
+
+
+def limit_held(name: str) -> str:
+    """qd: the tasks that have a slot of a limit, with their workers."""
+    return f"qd:{{limit:{name}}}:held"
+
+
+def limit_set(name: str) -> str:
+    """qd: what an operator has set of a limit."""
+    return f"qd:{{limit:{name}}}:set"
 
 
 def answer(order_id: str) -> str:

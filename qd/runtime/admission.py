@@ -10,7 +10,7 @@ A gate holds up tasks without using a slot, a retry or a failure. It says which 
   seconds), to be asked about again. "Until T" is that alone. "Until woken" is that, with a *safety time*
   as *until*, and a gate that calls the task before, by `endings.unpark`, which puts it at the head of
   its line. Whoever is to call may die: the safety time brings the task back all the same.
-  *waits* says for operators what it waits for (see `waits_for`).
+  *waits* is for operators: a JSON list of what kind of gate it is, its name, and of whatever.
 
 Gates are asked one after the other. What one lets pass and a later one parks is `unused` for the first.
 Every gate that let a task pass hears how its run `ended`, before the outcome is sent to Redis.
@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from qd.errors import BrokerError
+from qd.protocol.op import Op
 from qd.runtime.run import Run
 
 _LONGEST_BACKOFF = 1.0
@@ -49,7 +50,7 @@ Verdict = Delay | Park | None
 
 
 class Gate(Protocol):
-    """Something that may hold up tasks. Called on the loop; only `ask`, `start` and `stop` may wait."""
+    """Something that may hold up tasks. Called on the loop; only coroutines may wait."""
 
     def concerns(self, task_type: str, queue: str) -> bool:
         """True if it has a say on such tasks. Asked once for each type and queue."""
@@ -67,6 +68,13 @@ class Gate(Protocol):
 
     def ended(self, run: Run, error: BaseException | None) -> None:
         """The run of a task it let pass is over: *error* is None if it went well."""
+
+    def renewals(self, runs: Sequence[Run]) -> list[Op[int]]:
+        """
+        What a heartbeat is to send for the tasks that this worker holds, every five seconds.
+
+        Called in the thread of the heartbeat.
+        """
 
     async def start(self) -> None:
         """Begin, before the first task is taken."""
@@ -133,6 +141,10 @@ class Admission:
                 timer.cancel()
         self._between.clear()
         return waiting
+
+    def renewals(self, runs: Sequence[Run]) -> list[Op[int]]:
+        """What the gates want sent with a heartbeat."""
+        return [step for gate in self._gates for step in gate.renewals(runs)]
 
     async def stop(self) -> None:
         """Stop the gates, when all outcomes are sent."""

@@ -21,6 +21,7 @@ from qd.broker.link import Link
 from qd.errors import BrokerError
 from qd.protocol import constants
 from qd.protocol.message import ServerInfo, WorkerInfo
+from qd.protocol.op import Op
 from qd.protocol.ops import endings, presence
 from qd.protocol.ops.endings import Fate
 from qd.runtime.held import HeldTasks
@@ -33,7 +34,10 @@ _SLICE = 500
 
 
 class Heartbeater:
-    """Beats for one worker process. *on_lost* is called on the loop for runs that were taken over."""
+    """
+    Beats for one worker process. *on_lost* is called on the loop for runs that were taken over; *more*
+    says what else is to be renewed for what is held.
+    """
 
     def __init__(
         self,
@@ -47,6 +51,7 @@ class Heartbeater:
         held: HeldTasks,
         running: Callable[[], list[Run]],
         on_lost: Callable[[Run], None],
+        more: Callable[[list[Run]], list[Op[int]]] = lambda _runs: [],
     ) -> None:
         self._link = link
         self._server_id = server_id
@@ -57,6 +62,7 @@ class Heartbeater:
         self._held = held
         self._running = running
         self._on_lost = on_lost
+        self._more = more
         self._loop = asyncio.get_running_loop()
         self._host = host_name()
         self._pid = os.getpid()
@@ -106,7 +112,8 @@ class Heartbeater:
     def _beat(self) -> None:
         # Leases first: being seen is worth less than keeping what is held.
         by_queue: dict[str, list[Run]] = {}
-        for run in self._held.snapshot():
+        held = self._held.snapshot()
+        for run in held:
             by_queue.setdefault(run.queue, []).append(run)
         for queue, runs in by_queue.items():
             for start in range(0, len(runs), _SLICE):
@@ -116,6 +123,8 @@ class Heartbeater:
                 self._info(), self._worker_infos(), self._types, now=int(time.time())
             )
         )
+        if more := self._more(held):
+            self._link.execute_many(more)
 
     def _extend(self, queue: str, runs: list[Run]) -> None:
         until = int(time.time()) + constants.LEASE

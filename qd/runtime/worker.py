@@ -174,6 +174,7 @@ class Worker:
             held=self._held,
             running=lambda: list(self._executor.running.values()),
             on_lost=self._on_lost,
+            more=lambda runs: [] if self._admission is None else self._admission.renewals(runs),
         )
         self._limits = TimeLimits(
             lambda: self._executor.running.values(),

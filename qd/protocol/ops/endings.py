@@ -22,7 +22,7 @@ _RETRY = Script("retry")
 _ARCHIVE = Script("archive")
 _REQUEUE = Script("requeue")
 _PARK = Script("park")
-_UNPARK = Script("unpark")
+UNPARK = Script("unpark")
 _EXTEND = Script("extend")
 _WRITE_RESULT = Script("write_result")
 
@@ -206,7 +206,7 @@ def unpark(queue: str, ids: Sequence[str], *, now_ns: int) -> Op[list[str]]:
         return [task_id for task_id, comes in zip(ids, reply, strict=True) if not comes]
 
     return script(
-        _UNPARK,
+        UNPARK,
         [keys.scheduled(queue), keys.pending(queue), keys.paused(queue)],
         [keys.task_prefix(queue), now_ns, *ids],
         not_coming,

@@ -1,0 +1,140 @@
+"""
+The gate of one limit: asks Redis whether tasks may start, and tells it which have ended.
+
+A slot belongs to the task, not to the worker: whoever runs a task next that was handed back or put
+back has its slot. Ends are sent before the outcome is, on the same connection: a worker that dies in
+between leaves a free slot and a task that runs again, and never a slot without a task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable, Sequence
+
+from qd import jsoncodec
+from qd.broker.async_link import AsyncLink
+from qd.client.calling import bring
+from qd.errors import BrokerError
+from qd.handlers.limit import Limit
+from qd.protocol import constants, keys
+from qd.protocol.op import Op
+from qd.protocol.ops import limits
+from qd.protocol.ops.limits import Member
+from qd.runtime.admission import Delay, Park, Verdict
+from qd.runtime.run import Run
+
+_LONGEST_BACKOFF = 1.0
+
+
+class LimitGate:
+    """The gate of *limit* in the worker process *owner*. *link* is that on which outcomes are sent."""
+
+    def __init__(self, limit: Limit, link: AsyncLink, owner: str) -> None:
+        self._limit = limit
+        self._link = link
+        self._owner = owner
+        self._loop = asyncio.get_running_loop()
+        self._has_slots = limit.bounds.slots > 0
+        self._ended: list[Member] = []
+        self._writing: set[asyncio.Task[None]] = set()
+        self._log = logging.getLogger("qd.limits")
+
+    def __str__(self) -> str:
+        return f"the limit {self._limit.name}"
+
+    def concerns(self, task_type: str, queue: str) -> bool:
+        return self._limit.concerns(task_type, queue)
+
+    async def ask(self, runs: Sequence[Run]) -> Sequence[Verdict]:
+        members = [self._member(run) for run in runs]
+        asked = await self._link.execute(limits.ask(self._limit.bounds, self._owner, members))
+        self._has_slots = asked.has_slots
+        now = time.time()
+        return [
+            self._verdict(member, answer, now)
+            for member, answer in zip(members, asked.answers, strict=True)
+        ]
+
+    def unused(self, run: Run) -> None:
+        self._send([self._member(run)], unused=True)
+
+    def ended(self, run: Run, _error: BaseException | None) -> None:
+        if self._has_slots:
+            if not self._ended:
+                self._loop.call_soon(self._flush)
+            self._ended.append(self._member(run))
+
+    async def start(self) -> None:
+        """Make the limit known to tools."""
+        bounds, settings = self._limit.bounds, self._limit.settings
+        document = {
+            "rate": bounds.rate,
+            "burst": bounds.burst,
+            "concurrency": bounds.slots,
+            "per": settings.per,
+            "key": settings.key,
+        }
+        try:
+            await self._link.execute(limits.publish({bounds.name: jsoncodec.dumps(document)}))
+        except BrokerError as error:
+            self._log.warning("the limit %s is not shown to tools: %s", bounds.name, error)
+
+    async def stop(self) -> None:
+        self._flush()
+        if self._writing:
+            await asyncio.wait(self._writing, timeout=_LONGEST_BACKOFF)
+        for task in self._writing:
+            task.cancel()
+
+    def renewals(self, runs: Iterable[Run]) -> list[Op[int]]:
+        """What keeps the slots of these runs, as far as they have one. Called in any thread."""
+        tasks = [_key_of(run) for run in runs if self in run.gates]
+        if not tasks or not self._has_slots:
+            return []
+        return [
+            limits.renew(self._limit.name, self._owner, tasks[start : start + 500])
+            for start in range(0, len(tasks), 500)
+        ]
+
+    def _member(self, run: Run) -> Member:
+        return Member(_key_of(run), self._limit.key_of(run.message, run.queue))
+
+    def _verdict(self, member: Member, answer: float, now: float) -> Verdict:
+        if answer < 0:
+            waits = jsoncodec.dumps(["limit", self._limit.name, member.key]).decode()
+            return Park(now - answer, waits)
+        return Delay(answer) if answer else None
+
+    def _flush(self) -> None:
+        ended, self._ended = self._ended, []
+        for start in range(0, len(ended), constants.BATCH_MAX):
+            self._send(ended[start : start + constants.BATCH_MAX], unused=False)
+
+    def _send(self, members: list[Member], *, unused: bool) -> None:
+        task = self._loop.create_task(self._free(members, unused=unused))
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+
+    async def _free(self, members: list[Member], *, unused: bool) -> None:
+        bounds = self._limit.bounds
+        give_up_at = time.monotonic() + constants.LEASE
+        attempt = 0
+        while True:
+            try:
+                step = limits.free(bounds, members, owner=self._owner, unused=unused)
+                called = await self._link.execute(step)
+                await bring(self._link, bounds, called)
+                return
+            except BrokerError as error:
+                if time.monotonic() > give_up_at:
+                    # Nobody renews them any more, so they are free by themselves.
+                    self._log.warning("slots of the limit %s end later: %s", bounds.name, error)
+                    return
+            await asyncio.sleep(min(0.05 * 2 ** min(attempt, 8), _LONGEST_BACKOFF))
+            attempt += 1
+
+
+def _key_of(run: Run) -> str:
+    return keys.task(run.queue, run.held.id)
