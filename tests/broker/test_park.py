@@ -56,6 +56,16 @@ def test_tasks_that_are_called_go_to_the_head_in_their_order(queue: Queue, link:
     assert [one.id for one in taken] == ["t1", "t2", "new"]
 
 
+def test_who_is_called_later_stands_behind_those_called_before(queue: Queue, link: Link) -> None:
+    park(link, *queue.hold("t1", "t2", "t3"))
+    queue.enqueue("new")
+    call(link, "t1", "t2")
+    call(link, "t3")
+    taken = queue.take(4, nonce="n2")
+    assert taken is not None
+    assert [one.id for one in taken] == ["t1", "t2", "t3", "new"]
+
+
 def test_a_task_that_is_called_before_it_is_parked_does_not_wait(
     queue: Queue, link: Link, raw: redis.Redis
 ) -> None:

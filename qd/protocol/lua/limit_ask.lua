@@ -4,7 +4,7 @@
 -- when it is taken again. Asked about twice, a task keeps its place in the line.
 --
 -- flags: allow-oom
--- KEYS[1]  due              ZSET   qd:{limit:NAME}:due
+-- KEYS[1]  due              ZSET   qd:{limit:NAME}:due (only names the node)
 -- ARGV[1]  prefix           qd:{limit:NAME}:
 -- ARGV[2]  rate             starts per second, 0 = any
 -- ARGV[3]  burst

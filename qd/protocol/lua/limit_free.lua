@@ -3,7 +3,7 @@
 -- Room that there is now is for the first of those who wait: they are called.
 --
 -- flags: allow-oom
--- KEYS[1]  due              ZSET   qd:{limit:NAME}:due
+-- KEYS[1]  due              ZSET   qd:{limit:NAME}:due (only names the node)
 -- ARGV[1]  prefix           qd:{limit:NAME}:
 -- ARGV[2]  rate             starts per second, 0 = any
 -- ARGV[3]  burst

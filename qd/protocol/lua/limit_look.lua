@@ -10,14 +10,14 @@
 --          called: its key, key of the limit
 -- include: limit
 local limit = open_limit(ARGV[1], ARGV[2], ARGV[3], ARGV[4])
-local called = {}
+local members = {}
 for _, key in ipairs(redis.call('ZRANGE', KEYS[1], '-inf', limit.now, 'BYSCORE', 'LIMIT', 0, 100)) do
   local out = {}
-  call_waiting(limit, open_key(limit, key), 500 - #called / 2, out)
+  call_waiting(limit, open_key(limit, key), 500 - #members / 2, out)
   for _, task in ipairs(out) do
-    called[#called + 1] = task
-    called[#called + 1] = key
+    members[#members + 1] = task
+    members[#members + 1] = key
   end
 end
 local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
-return { first[2] and math.max(0, math.floor(tonumber(first[2]) - limit.now)) or -1, unpack(called) }
+return { first[2] and math.max(0, math.floor(tonumber(first[2]) - limit.now)) or -1, unpack(members) }

@@ -38,12 +38,12 @@ for n, id in ipairs(ids) do
     if redis.call('HDEL', task, 'qd_called') == 1 then
       called[#called + 1] = id
       redis.call('HSET', task, 'state', 'pending', 'pending_since', ARGV[3])
-      redis.call('HDEL', task, 'qd_owner', 'group')
+      redis.call('HDEL', task, 'qd_owner', 'qd_front', 'group')
       --> note_move(id, 'active', 'pending', 'what it was to wait for has come')
     else
       redis.call('ZADD', KEYS[3], ARGV[at + 3], id)
       redis.call('HSET', task, 'state', 'scheduled', 'qd_waits', ARGV[at + 4])
-      redis.call('HDEL', task, 'qd_owner', 'group')
+      redis.call('HDEL', task, 'qd_owner', 'qd_front', 'group')
       --> note_move(id, 'active', 'scheduled', 'waits for ' .. ARGV[at + 4], ARGV[at + 3])
     end
   end

@@ -1,5 +1,7 @@
 -- unpark: let parked tasks of one queue go to the head of the line. A batch, oldest first.
 --
+-- They stand behind those that were called before and have not been taken yet.
+--
 -- flags: allow-oom
 -- KEYS[1]  scheduled        ZSET   asynq:{q}:scheduled
 -- KEYS[2]  pending          LIST   asynq:{q}:pending
@@ -39,7 +41,24 @@ for i = 3, #ARGV do
   end
   replies[#replies + 1] = reply
 end
+if #moved == 0 then
+  return replies
+end
+local head = redis.call('LRANGE', KEYS[2], -500, -1)
+local called = 0
+while called < #head and redis.pcall('HEXISTS', ARGV[1] .. head[#head - called], 'qd_front') == 1 do
+  called = called + 1
+end
+for _, id in ipairs(moved) do
+  redis.call('HSET', ARGV[1] .. id, 'qd_front', 1)
+end
+if called > 0 then
+  redis.call('RPOP', KEYS[2], called)
+end
 for n = #moved, 1, -1 do
   redis.call('RPUSH', KEYS[2], moved[n])
+end
+for n = #head - called + 1, #head do
+  redis.call('RPUSH', KEYS[2], head[n])
 end
 return replies

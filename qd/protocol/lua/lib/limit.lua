@@ -31,10 +31,10 @@ local function open_key(limit, key)
   local at = { key = key, line = p .. 'line:' .. key, inside = p .. 'in:' .. key }
   at.called, at.next = p .. 'called:' .. key, p .. 'next:' .. key
   redis.call('ZREMRANGEBYSCORE', at.called, '-inf', limit.now)
-  local over = redis.call('ZRANGE', at.inside, '-inf', limit.now, 'BYSCORE', 'LIMIT', 0, 500)
-  if #over > 0 then
-    redis.call('ZREM', at.inside, unpack(over))
-    redis.call('HDEL', p .. 'held', unpack(over))
+  local members = redis.call('ZRANGE', at.inside, '-inf', limit.now, 'BYSCORE', 'LIMIT', 0, 500)
+  if #members > 0 then
+    redis.call('ZREM', at.inside, unpack(members))
+    redis.call('HDEL', p .. 'held', unpack(members))
   end
   at.waiting = redis.call('ZCARD', at.line)
   at.calls = redis.call('ZCARD', at.called)
