@@ -21,6 +21,7 @@ class ExitCode(IntEnum):
     NOT_FOUND = 3
     PARTLY = 4
     NEEDS_CONFIRMATION = 5
+    QUEUE_FULL = 6
     REDIS = 69
     CRASH_LOOP = 75
     CONFIG = 78
@@ -164,6 +165,27 @@ class TaskIdConflict(BrokerError):
         super().__init__(message, hint=hint)
         self.holder = holder
         self.state = state
+
+
+class QueueFull(BrokerError):
+    """
+    The queue has no room (`backpressure`); nothing was enqueued.
+
+    `size` tasks wait or run in `queue`; from `limit` on new ones are refused.
+    """
+
+    exit_code = ExitCode.QUEUE_FULL
+
+    def __init__(self, queue: str, size: int, limit: int, max_size: int) -> None:
+        super().__init__(
+            f"queue {queue} is full: {size:,} tasks wait or run in it, and from {limit:,} on (of "
+            f"max_size {max_size:,}) new ones are refused",
+            hint="Try again when workers have caught up; or start more of them, or raise "
+            "backpressure.max_size.",
+        )
+        self.queue = queue
+        self.size = size
+        self.limit = limit
 
 
 class NeedsConfirmation(QdError):

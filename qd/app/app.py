@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from qd.broker.link import Link
     from qd.client.builder import TaskBuilder
     from qd.client.client import AroundEnqueue, Client
+    from qd.client.room import OnPressure
     from qd.inspector.inspector import Inspector
 
 P = ParamSpec("P")
@@ -65,6 +66,7 @@ class App:
         self.enqueue_hook: AroundEnqueue | None = None
         self.error_hook: OnError | None = None
         self.transition_hooks: list[OnTransition] = []
+        self.pressure_hooks: list[OnPressure] = []
         self.failure_test: Callable[[BaseException], bool] | None = None
         self._declared: dict[str, Declared] = {}
         self._config = config
@@ -299,6 +301,16 @@ class App:
         self.transition_hooks.append(function)
         return function
 
+    def on_backpressure(self, function: OnPressure) -> OnPressure:
+        """
+        Call *function(change)* when a bounded queue has another level (see `backpressure`).
+
+        One process hears of each change: the producer or scheduler whose look made it. Register it
+        before the first enqueue; it must be quick, and what it raises is logged.
+        """
+        self.pressure_hooks.append(function)
+        return function
+
     def is_failure(self, function: Callable[[BaseException], bool]) -> Callable[..., bool]:
         """Ask *function(error)* whether an error counts; False: no retry is used up."""
         self.failure_test = function
@@ -323,6 +335,7 @@ class App:
                 self.connection,
                 options_of=self.options_of_type,
                 around=self.enqueue_hook,
+                on_pressure=self.pressure_hooks,
             )
         return self._client
 

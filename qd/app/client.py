@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from qd.app.connection import Connection
 from qd.broker.connect import open_async_link, open_link
@@ -11,6 +12,9 @@ from qd.client.compose import Composer
 from qd.client.waiting import Waiting
 from qd.config.model import Settings
 from qd.handlers.options import NO_OPTIONS, TaskOptions
+
+if TYPE_CHECKING:
+    from qd.client.room import OnPressure, QueueBounds
 
 
 def make_composer(settings: Settings) -> Composer:
@@ -28,6 +32,7 @@ def make_client(
     connection: Connection,
     options_of: Callable[[str], TaskOptions] = lambda _: NO_OPTIONS,
     around: AroundEnqueue | None = None,
+    on_pressure: Sequence[OnPressure] = (),
 ) -> Client:
     """Return a client; connections are opened when it is used."""
     return Client(
@@ -37,4 +42,26 @@ def make_client(
         waiting=Waiting(lambda: connection.endpoint),
         options_of=options_of,
         around=around,
+        bounds=make_bounds(settings, on_pressure),
     )
+
+
+def make_bounds(settings: Settings, hooks: Sequence[OnPressure] = ()) -> QueueBounds | None:
+    """Return the bounds of queues that the settings have, None if there are none."""
+    if not settings.backpressure.used:
+        return None
+    from qd.client.room import QueueBounds, Rule
+    from qd.protocol.ops.pressure import Marks
+
+    def rule_of(stored: str) -> Rule | None:
+        own = settings.backpressure.of(stored.removeprefix(settings.queue_prefix))
+        if not own.enabled:
+            return None
+        marks = Marks(
+            warning=max(1, round(own.max_size * own.warning)),
+            critical=max(1, round(own.max_size * own.critical)),
+            margin=round(own.max_size * own.hysteresis),
+        )
+        return Rule(marks, own.max_size, own.policy, own.wait)
+
+    return QueueBounds(rule_of, hooks)

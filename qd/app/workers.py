@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from qd.app.app import App
-from qd.app.client import make_composer
+from qd.app.client import make_bounds, make_composer
 from qd.broker.endpoint import Endpoint
 from qd.config.model import Settings
 from qd.handlers.limit import Limit, limits_of
@@ -93,6 +93,7 @@ async def start_scheduler(app: App, endpoint: Endpoint) -> Scheduler:
         aggregators=app.aggregators,
         options_of=app.options_of_type,
         limits=[one.bounds for one in limits_of_app(app)],
+        bounds=make_bounds(app.settings, app.pressure_hooks),
     )
     await scheduler.start()
     return scheduler

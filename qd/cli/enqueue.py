@@ -106,6 +106,10 @@ def _enqueue_one(
         session.out.result("qd.enqueue/1", document(info), f"Would enqueue {_sentence(info)}", "")
         return
     info = session.client.enqueue(task_type, content, **options)
+    if info.dropped:
+        text = f"Dropped {info.type}: queue {info.queue} is full, and its policy is to drop"
+        session.out.result("qd.enqueue/1", document(info), text, "")
+        return
     if wait_timeout is None:
         session.out.result("qd.enqueue/1", document(info), f"Enqueued {_sentence(info)}", info.id)
         return
@@ -122,7 +126,7 @@ def document(info: TaskInfo) -> dict[str, Any]:
         "id": info.id,
         "type": info.type,
         "queue": info.queue,
-        "state": info.state.value,
+        "state": "dropped" if info.dropped else info.state.value,
         "next_at": None if at is None else iso(at),
     }
 

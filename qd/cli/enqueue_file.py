@@ -31,6 +31,7 @@ class _Tally:
     """What has become of the lines so far."""
 
     accepted: int = 0
+    dropped: int = 0
     refused: list[dict[str, Any]] = field(default_factory=list)
 
     def refuse(self, session: Session, line: int, error: QdError) -> None:
@@ -59,11 +60,18 @@ def enqueue_file(
             advance(len(batch))
     verb = "could be enqueued" if dry_run else "enqueued"
     sentence = f"{plural(tally.accepted, 'task')} {verb}"
+    if tally.dropped:
+        sentence += f", {tally.dropped} dropped, for their queue is full"
     if tally.refused:
         sentence += f", {plural(len(tally.refused), 'line')} refused"
     session.out.result(
         "qd.enqueue.file/1",
-        {"accepted": tally.accepted, "refused": tally.refused, "dry_run": dry_run},
+        {
+            "accepted": tally.accepted,
+            "dropped": tally.dropped,
+            "refused": tally.refused,
+            "dry_run": dry_run,
+        },
         sentence,
         str(tally.accepted),
     )
@@ -92,6 +100,8 @@ def _enqueue_batch(
     for number, outcome in zip(lines, _send(session, new, lines, dry_run=dry_run), strict=True):
         if isinstance(outcome, QdError):
             tally.refuse(session, number, outcome)
+        elif outcome is not None and outcome.dropped:
+            tally.dropped += 1
         else:
             tally.accepted += 1
 

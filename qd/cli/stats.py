@@ -43,6 +43,10 @@ def stats(session: Session) -> None:
     limit = f" of {size(redis.memory_max)}" if redis.memory_max else ""
     today = f"{totals['processed']} processed today, {totals['failed']} failed"
     click.echo(f"{plural(len(queues), 'queue')}, {plural(totals['size'], 'task')}; {today}")
+    if totals["refused"] or totals["dropped"]:
+        click.echo(
+            f"No room in their queue: {totals['refused']} refused, {totals['dropped']} dropped, ever"
+        )
     click.echo(
         f"Redis {redis.version} {redis.mode}, up {rough(redis.uptime)}, "
         f"{plural(redis.clients, 'client')}, {size(redis.memory)}{limit}"

@@ -5,6 +5,7 @@ Enqueueing: options and payload -> message -> Redis, one at a time or many, sync
 - `compose`: pure: one task -> its message, and which operation takes it in
 - `batch`: tasks that go out in one round trip, and what became of each
 - `batcher`: merges what concurrent coroutines enqueue in one turn of the loop
+- `room`: queues with an upper bound; waiting for room
 - `builder`: the same options, one method each
 - `info`: what the caller gets back
 """

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from qd.client.compose import Composed
 from qd.client.info import TaskInfo
-from qd.errors import BrokerError, DuplicateTask, QdError, TaskIdConflict
+from qd.errors import BrokerError, DuplicateTask, QdError, QueueFull, TaskIdConflict
 from qd.observability import tally
 from qd.protocol.op import Op
-from qd.protocol.ops import tasks
+from qd.protocol.ops import pressure, tasks
+from qd.protocol.ops.pressure import Admission
 from qd.protocol.ops.tasks import Refused
 from qd.protocol.state import TaskState
 
 if TYPE_CHECKING:
+    from qd.client.room import QueueBounds
     from qd.client.waiting import Waiting
 
 
@@ -24,23 +26,43 @@ class Batch:
     """
     Tasks that go out together. What could not be composed stands as its error in its place.
 
-    `ops` are to be carried out in one go; the first makes the queues known.
+    `ops` are to be carried out in one go; the first makes the queues known. *bounds* are the rules of
+    queues that may be full; *again* says that tasks which may wait for room will be tried again.
     """
 
-    def __init__(self, tasks_: Sequence[Composed | QdError], *, now_ns: int) -> None:
-        self._tasks = tasks_
+    def __init__(
+        self,
+        tasks_: Sequence[Composed | QdError],
+        *,
+        now_ns: int,
+        bounds: QueueBounds | None = None,
+        again: bool = True,
+    ) -> None:
+        self.tasks = tasks_
         self._lanes = _lanes(tasks_)
+        self._bounds = bounds
+        self._again = again
         self.ops: list[Op[Any]] = []
         if self._lanes:
             self.ops.append(tasks.announce(sorted({queue for queue, _ in self._lanes})))
         for (queue, state), members in self._lanes.items():
             new = [one.new for _, one in members]
             if state is TaskState.PENDING:
-                self.ops.append(tasks.enqueue(queue, new, now_ns=now_ns))
+                op = tasks.enqueue(queue, new, now_ns=now_ns)
             elif state is TaskState.SCHEDULED:
-                self.ops.append(tasks.schedule(queue, new))
+                op = tasks.schedule(queue, new)
             else:
-                self.ops.append(tasks.add_to_group(queue, new, now=now_ns // 1_000_000_000))
+                op = tasks.add_to_group(queue, new, now=now_ns // 1_000_000_000)
+            self.ops.append(op if bounds is None else self._bounded(bounds, op, queue, now_ns))
+
+    def _bounded(
+        self, bounds: QueueBounds, op: Op[list[Refused | None]], queue: str, now_ns: int
+    ) -> Op[Any]:
+        rule = bounds.of(queue)
+        if rule is None:
+            return op
+        count_as = rule.count_as(again=self._again)
+        return pressure.bounded(op, queue, rule.marks, count_as=count_as, now=now_ns // 10**9)
 
     def outcomes(
         self, answers: Sequence[Any], waiting: Waiting | None = None
@@ -52,10 +74,12 @@ class Batch:
             BrokerError: It stands in place of the first answer: no queue was made known. In the
                 place of another, it is the outcome of all tasks of that operation.
         """
-        out: list[Any] = list(self._tasks)
+        out: list[Any] = list(self.tasks)
         counting = tally.current()
         if answers and isinstance(answers[0], BrokerError):
             raise answers[0]
+        if self._bounds is not None:
+            answers = self._noted(self._bounds, answers)
         for members, answer in zip(self._lanes.values(), answers[1:], strict=True):
             if isinstance(answer, BrokerError):
                 for index, _ in members:
@@ -65,7 +89,7 @@ class Batch:
                 # An id that qd made is in use only because this very task got through before, on a
                 # connection that broke before the answer came.
                 if refused is not None and not (refused.state and one.own_id):
-                    out[index] = _refusal(one, refused)
+                    out[index] = self._refusal(one, refused)
                     continue
                 if counting is not None:
                     counting.add(tally.ENQUEUED, one.queue, counting.type_label(one.type))
@@ -73,6 +97,24 @@ class Batch:
                     one.new.id, one.type, one.queue, one.state, one.next_at, waiting
                 )
         return out
+
+    def _noted(self, bounds: QueueBounds, answers: Sequence[Any]) -> list[Any]:
+        """The answers as they would be without bounds; how full the queues are is noted."""
+        out = list(answers)
+        for place, (queue, _) in enumerate(self._lanes, start=1):
+            answer, rule = out[place], bounds.of(queue)
+            if rule is not None and isinstance(answer, Admission):
+                bounds.note(queue, rule, answer.pressure)
+                out[place] = answer.refusals
+        return out
+
+    def _refusal(self, one: Composed, refused: Refused) -> TaskInfo | QdError:
+        rule = self._bounds.of(one.queue) if self._bounds is not None else None
+        if rule is None or not refused.full:
+            return _refusal(one, refused)
+        if rule.policy == "drop":
+            return TaskInfo(one.new.id, one.type, one.queue, one.state, None, dropped=True)
+        return QueueFull(one.queue, refused.full, rule.marks.critical, rule.max_size)
 
 
 Lanes = dict[tuple[str, TaskState], list[tuple[int, Composed]]]

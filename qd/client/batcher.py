@@ -18,6 +18,7 @@ from qd.client.info import TaskInfo
 from qd.errors import QdError
 
 if TYPE_CHECKING:
+    from qd.client.room import QueueBounds
     from qd.client.waiting import Waiting
 
 _MOST = 500
@@ -28,11 +29,16 @@ class Batcher:
     """Sends composed tasks over one link of one event loop."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, link: AsyncLink, waiting: Waiting | None
+        self,
+        loop: asyncio.AbstractEventLoop,
+        link: AsyncLink,
+        waiting: Waiting | None,
+        bounds: QueueBounds | None = None,
     ) -> None:
         self._loop = loop
         self._link = link
         self._for_ends = waiting
+        self._bounds = bounds
         self._waiting: list[tuple[Composed, asyncio.Future[TaskInfo]]] = []
         self._sending: set[asyncio.Task[None]] = set()
 
@@ -61,7 +67,7 @@ class Batcher:
     async def _send(self, waiting: list[tuple[Composed, asyncio.Future[TaskInfo]]]) -> None:
         for start in range(0, len(waiting), _MOST):
             part = waiting[start : start + _MOST]
-            batch = Batch([one for one, _ in part], now_ns=time.time_ns())
+            batch = Batch([one for one, _ in part], now_ns=time.time_ns(), bounds=self._bounds)
             outcomes: Sequence[TaskInfo | QdError | Exception]
             try:
                 # Those who share a round trip have nothing else in common: each its own error.

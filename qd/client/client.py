@@ -24,7 +24,7 @@ from qd.client.batch import Batch
 from qd.client.batcher import Batcher
 from qd.client.compose import Composed, Composer
 from qd.client.info import TaskInfo
-from qd.errors import QdError, TaskIdConflict
+from qd.errors import QdError, QueueFull, TaskIdConflict
 from qd.handlers.options import NO_OPTIONS, OptionKeywords, TaskOptions
 from qd.policy.outcome import storable
 from qd.protocol import codec, constants, names
@@ -33,6 +33,7 @@ from qd.protocol.ops import tasks
 from qd.protocol.state import TaskState
 
 if TYPE_CHECKING:
+    from qd.client.room import QueueBounds, Room
     from qd.client.waiting import Waiting
 
 DEAD_LETTER_TYPE = "dead_letter"
@@ -44,6 +45,8 @@ AroundEnqueue = Callable[[str, int], AbstractContextManager[Headers]]
 
 _UNWRAPPED: AbstractContextManager[None] = nullcontext()
 _SEVERAL = "many"
+
+Outcomes = list[TaskInfo | QdError]
 
 _BATCH = 250
 """Tasks in one round trip; the next ones are composed while Redis takes these in."""
@@ -75,6 +78,7 @@ class Client:
         options_of: Callable[[str], TaskOptions] = lambda _: NO_OPTIONS,
         around: AroundEnqueue | None = None,
         waiting: Waiting | None = None,
+        bounds: QueueBounds | None = None,
     ) -> None:
         self._composer = composer
         self._open_link = link
@@ -82,6 +86,7 @@ class Client:
         self._options_of = options_of
         self._around = around
         self._waiting = waiting
+        self._bounds = bounds
         self._link: Link | None = None
         self._batchers: dict[asyncio.AbstractEventLoop, Batcher] = {}
 
@@ -99,12 +104,17 @@ class Client:
             PayloadTooLarge, PayloadError, InvalidName, UsageError: Nothing was sent.
             BrokerUnavailable: No answer; the task may or may not have been accepted.
             BrokerFull: Redis is at `maxmemory`; the task was not accepted.
+            QueueFull: The queue has no room (`backpressure`); the error has the numbers. If the policy
+                is to drop, the task that is returned is `dropped`.
         """
         with self._wrapped(task_type) as headers:
             own = _with_headers(TaskOptions.of(**options), headers)
-            batch = Batch([self._compose(task_type, payload, own)], now_ns=time.time_ns())
-            answers = self._sync_link().execute_many(batch.ops)
-            return _only(batch.outcomes(answers, self._waiting))
+            composed = [self._compose(task_type, payload, own)]
+            batch = Batch(composed, now_ns=time.time_ns(), bounds=self._bounds)
+            outcomes = batch.outcomes(self._sync_link().execute_many(batch.ops), self._waiting)
+            if self._bounds is not None and (room := self._room(batch, outcomes)) is not None:
+                outcomes = self._wait_for(room)
+            return _only(outcomes)
 
     async def aenqueue(
         self, task_type: str, payload: Any = None, **options: Unpack[OptionKeywords]
@@ -112,7 +122,14 @@ class Client:
         """`enqueue` for coroutines; what many enqueue in one turn of the loop goes out together."""
         with self._wrapped(task_type) as headers:
             own = _with_headers(TaskOptions.of(**options), headers)
-            return await self._batcher().send(self._compose(task_type, payload, own))
+            composed = self._compose(task_type, payload, own)
+            try:
+                return await self._batcher().send(composed)
+            except QueueFull as full:
+                room = self._room(self._batch([composed]), [full])
+                if room is None:
+                    raise
+                return _only(await self._await(room))
 
     def enqueue_many(self, new: Sequence[NewEnqueue]) -> list[TaskInfo | QdError]:
         """
@@ -121,12 +138,19 @@ class Client:
         Raises:
             BrokerError: No answer, or Redis takes in nothing; a part may have been accepted.
         """
-        out: list[TaskInfo | QdError] = []
+        out: Outcomes = []
+        rooms: list[tuple[int, Room]] = []
         with self._wrapped(_SEVERAL, len(new)) as headers:
             batches, sent = tee(self._batches_of(new, headers))
             replies = self._sync_link().execute_in_turn(batch.ops for batch in batches)
             for batch, answers in zip(sent, replies, strict=True):
-                out += batch.outcomes(answers, self._waiting)
+                outcomes = batch.outcomes(answers, self._waiting)
+                if (room := self._room(batch, outcomes)) is not None:
+                    rooms.append((len(out), room))
+                out += outcomes
+            # Only now is the link free for other things.
+            for start, room in rooms:
+                out[start : start + len(room.outcomes)] = self._wait_for(room)
         return out
 
     async def aenqueue_many(self, new: Sequence[NewEnqueue]) -> list[TaskInfo | QdError]:
@@ -134,7 +158,9 @@ class Client:
         out: list[TaskInfo | QdError] = []
         with self._wrapped(_SEVERAL, len(new)) as headers:
             for batch in self._batches_of(new, headers):
-                out += await self._batcher().send_batch(batch)
+                outcomes = await self._batcher().send_batch(batch)
+                room = self._room(batch, outcomes)
+                out += outcomes if room is None else await self._await(room)
         return out
 
     def send_to_dead_letter(self, task_id: str, payload: Any, reason: str) -> TaskInfo:
@@ -198,7 +224,34 @@ class Client:
     def _batches_of(self, new: Sequence[NewEnqueue], headers: Headers | None) -> Iterator[Batch]:
         for start in range(0, len(new), _BATCH):
             part = [self._try_compose(one, headers) for one in new[start : start + _BATCH]]
-            yield Batch(part, now_ns=time.time_ns())
+            yield self._batch(part)
+
+    def _batch(self, composed: Sequence[Composed | QdError], *, again: bool = True) -> Batch:
+        return Batch(composed, now_ns=time.time_ns(), bounds=self._bounds, again=again)
+
+    def _wait_for(self, room: Room) -> Outcomes:
+        for pause, places, again in room.tries():
+            time.sleep(pause)
+            part = self._batch([room.task(place) for place in places], again=again)
+            answers = self._sync_link().execute_many(part.ops)
+            room.note(places, part.outcomes(answers, self._waiting))
+        return room.outcomes
+
+    async def _await(self, room: Room) -> Outcomes:
+        for pause, places, again in room.tries():
+            await asyncio.sleep(pause)
+            part = self._batch([room.task(place) for place in places], again=again)
+            room.note(places, await self._batcher().send_batch(part))
+        return room.outcomes
+
+    def _room(self, batch: Batch, outcomes: Outcomes) -> Room | None:
+        """What there is to wait for, if some tasks found no room and may wait."""
+        if self._bounds is None:
+            return None
+        from qd.client.room import Room
+
+        room = Room(self._bounds, batch.tasks, outcomes)
+        return room if room.awaited else None
 
     def _try_compose(self, new: NewEnqueue, headers: Headers | None) -> Composed | QdError:
         try:
@@ -217,7 +270,9 @@ class Client:
         if batcher is None:
             for ended in [one for one in list(self._batchers) if one.is_closed()]:
                 self._batchers.pop(ended, None)
-            batcher = self._batchers[loop] = Batcher(loop, self._open_async_link(), self._waiting)
+            batcher = self._batchers[loop] = Batcher(
+                loop, self._open_async_link(), self._waiting, self._bounds
+            )
         return batcher
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # Hashable but not frozen, as there is one for each task: that would take three times as long to make.
 @dataclass(slots=True, unsafe_hash=True)
 class TaskInfo:
-    """A task that Redis has accepted. `next_at` is in Unix seconds; None while it waits in a group."""
+    """A task that was enqueued. `next_at` is in Unix seconds; None while it waits in a group."""
 
     id: str
     type: str
@@ -24,7 +24,9 @@ class TaskInfo:
     state: TaskState
     next_at: float | None
     waiting: Waiting | None = field(default=None, compare=False, repr=False)
-    """How to wait for its end; None for one that was only composed."""
+    """How to wait for its end; None for one that is not in Redis."""
+    dropped: bool = False
+    """True if there was no room for it and the queue's policy is to drop: it is not in Redis."""
 
     @property
     def next_process_at(self) -> datetime | None:
@@ -59,5 +61,5 @@ class TaskInfo:
 
     def _sent(self) -> Waiting:
         if self.waiting is None:
-            raise UsageError(f"task {self.id} was not sent, so that it never ends")
+            raise UsageError(f"task {self.id} is not in Redis, so that it never ends")
         return self.waiting

@@ -29,6 +29,7 @@ from qd.config.kinds import (
     choice,
 )
 from qd.config.limits import LimitSettings
+from qd.config.pressure import BackpressureSettings
 from qd.config.redis import RedisSettings
 from qd.config.setting import entries, section, setting
 from qd.config.tasks import RetrySettings, ScheduleEntry, TaskDefaults, TaskOverrides
@@ -247,6 +248,9 @@ class Settings:
         LimitSettings,
         "How often tasks start and how many run at a time, over all hosts, by name.",
         name=QUEUE,
+    )
+    backpressure: BackpressureSettings = section(
+        BackpressureSettings, "What becomes of new tasks when a queue has too many."
     )
     scheduler: SchedulerSettings = section(
         SchedulerSettings,

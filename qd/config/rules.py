@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from qd.config.addresses import is_loopback
 from qd.config.model import MonitorSettings, Settings
+from qd.config.pressure import BackpressureSettings
 from qd.config.redis import RedisSettings
 from qd.config.tasks import RetrySettings
 from qd.errors import ConfigError
@@ -31,6 +32,7 @@ def conflicts(settings: Settings) -> Iterator[Conflict]:
                 (f"limits.{_quoted(name)}.rate", f"limits.{_quoted(name)}.concurrency"),
                 "limits nothing; set a rate such as 90/min, a concurrency, or both",
             )
+    yield from _pressure_conflicts(settings.backpressure)
     for name, overrides in settings.tasks.items():
         if overrides.retry is not None:
             yield from _retry_conflicts(f"tasks.{_quoted(name)}.retry", overrides.retry)
@@ -100,6 +102,18 @@ def _monitor_conflicts(monitor: MonitorSettings) -> Iterator[Conflict]:
             f"other hosts can reach {monitor.address}, and nobody is asked for a password; write"
             " 127.0.0.1 or unix:///path, or set monitor.remote to true",
         )
+
+
+def _pressure_conflicts(pressure: BackpressureSettings) -> Iterator[Conflict]:
+    for name in (None, *pressure.queues):
+        one = pressure.of(name)
+        key = "backpressure" if name is None else f"backpressure.queues.{name}"
+        if not one.hysteresis < one.warning < one.critical:
+            yield Conflict(
+                (f"{key}.warning", f"{key}.critical", f"{key}.hysteresis"),
+                f"hysteresis {one.hysteresis:g}, warning {one.warning:g} and critical "
+                f"{one.critical:g} must be in this order",
+            )
 
 
 def _scheme(address: str) -> str:

@@ -32,7 +32,12 @@ _PLAIN_TEXT = re.compile(r"[A-Za-z./][\w./:-]*|\d+(\.\d+)?[A-Za-z]+", re.ASCII)
 _YAML_WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n", "~"})
 
 # What the commented file shows as an entry of the settings that are entries by name.
-_EXAMPLE_NAMES = {"tasks": "email:send", "limits": "stripe", "schedule": "nightly-report"}
+_EXAMPLE_NAMES = {
+    "tasks": "email:send",
+    "limits": "stripe",
+    "queues": "low",
+    "schedule": "nightly-report",
+}
 
 
 def render_template() -> str:

@@ -21,6 +21,8 @@ _SUMMED = (
     "failed",
     "processed_total",
     "failed_total",
+    "refused",
+    "dropped",
 )
 
 

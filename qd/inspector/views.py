@@ -103,6 +103,8 @@ class QueueView:
     - `size`: tasks in all seven states; `orphaned` of the active ones have no live lease
     - `processed`, `failed`: of the present UTC day; processed counts failures as well
     - `paused_by`: empty where it is not known, as when asynq's tools have paused it
+    - `pressure`: of a bounded queue ok, warning or critical, when a task last came in or the scheduler
+      last looked; empty for others. `refused`, `dropped`: tasks that found no room, ever
     - `latency`: seconds that the next task has been waiting; 0 when none waits
     - `memory`: bytes, estimated; None unless it was asked for
     - `problems`: keys that hold something else than they should, in words
@@ -126,6 +128,9 @@ class QueueView:
     failed: int
     processed_total: int
     failed_total: int
+    pressure: str
+    refused: int
+    dropped: int
     latency: float
     memory: int | None
     problems: tuple[str, ...]

@@ -12,6 +12,7 @@ from qd.broker.connect import open_async_link
 from qd.broker.endpoint import Endpoint
 from qd.client.compose import Composer
 from qd.client.declared import Declared
+from qd.client.room import QueueBounds
 from qd.config.model import Settings
 from qd.handlers.options import TaskOptions
 from qd.handlers.retries import RetryRules
@@ -22,6 +23,7 @@ from qd.maintenance.cron import Cron
 from qd.maintenance.entries import Entry
 from qd.maintenance.forwarder import Forwarder
 from qd.maintenance.janitor import Janitor
+from qd.maintenance.levels import Levels
 from qd.maintenance.publisher import Publisher
 from qd.maintenance.recoverer import Recoverer
 from qd.maintenance.stored import Stored
@@ -48,6 +50,8 @@ class Scheduler:
 
         limits: What each limit allows.
 
+        bounds: Of queues that may be full; None if there are none.
+
     Raises:
         CronError: The spec of a periodic task cannot be read; the message names it.
         QdError: A periodic task cannot be composed.
@@ -65,6 +69,7 @@ class Scheduler:
         aggregators: Sequence[tuple[str, Merge]],
         options_of: Callable[[str], TaskOptions],
         limits: Sequence[Bounds] = (),
+        bounds: QueueBounds | None = None,
     ) -> None:
         own = settings.scheduler
         self.id = f"{socket.gethostname() or 'unknown-host'}:{os.getpid()}:{uuid.uuid4()}"
@@ -113,7 +118,13 @@ class Scheduler:
                 counts=self.counts,
             ),
             publisher,
+            *(() if bounds is None else (self._level_watch(settings, queues, bounds),)),
         )
+
+    def _level_watch(
+        self, settings: Settings, queues: Sequence[str], bounds: QueueBounds
+    ) -> Levels:
+        return Levels(self._link, queues, bounds, interval=settings.backpressure.interval)
 
     async def start(self) -> None:
         """Start all loops; what Redis has to do with it happens in them."""

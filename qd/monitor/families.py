@@ -38,8 +38,11 @@ _OF_QUEUES = {
     "asynq_dead_tasks": "Dead-letter tasks.",
     "qd_aggregating_tasks": "Tasks that wait in groups.",
     "qd_orphaned_tasks": "Active tasks whose lease has run out.",
+    "qd_queue_pressure": "Level of a bounded queue: 0 ok, 1 warning, 2 critical.",
     "qd_queue_lateness_seconds": "How long ago the first scheduled task or retry of a queue was due.",
 }
+
+_LEVELS = {"warning": 1, "critical": 2}
 
 _COUNTED = {
     tally.HANDED_BACK: (("outcome",), "Tasks of dead workers that were put back, or archived."),
@@ -83,6 +86,16 @@ class _Page:
             "Failed attempts; by queue, of all workers.",
             (({"queue": one.name}, one.failed_total) for one in queues),
         )
+        yield _family(
+            "qd_tasks_without_room_total",
+            "counter",
+            "New tasks that found their queue full, and what became of them.",
+            (
+                ({"queue": one.name, "outcome": outcome}, getattr(one, outcome))
+                for one in queues
+                for outcome in ("refused", "dropped")
+            ),
+        )
         yield from self._of_queues()
         for name, (labels, explained) in _COUNTED.items():
             yield _family(name, "counter", explained, _samples(counts, name, labels))
@@ -105,6 +118,7 @@ class _Page:
                 one.archived,
                 one.aggregating,
                 one.orphaned,
+                _LEVELS.get(one.pressure, 0),
                 self._scene.backlog.lateness.get(one.name, 0.0),
             )
             for (name, metric), value in zip(metrics.items(), values, strict=True):

@@ -86,6 +86,11 @@ def paused_by(queue: str) -> str:
     return f"qd:{{{queue}}}:paused_by"
 
 
+def pressure(queue: str) -> str:
+    """qd: how full a bounded queue is, and how many tasks found no room."""
+    return f"qd:{{{queue}}}:pressure"
+
+
 def processed(queue: str) -> str:
     return f"asynq:{{{queue}}}:processed"
 

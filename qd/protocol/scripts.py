@@ -4,14 +4,15 @@ The Lua scripts: loaded from `lua/`, one file per operation, text read at first 
 A script's header names its keys and arguments; a line `-- include: NAME` puts `lua/lib/NAME.lua`
 before the body. A line that begins with `-->` is sent only where a timeline is kept, and
 `lua/lib/note.lua` before it. The first line of the text sent may be a shebang with flags; servers older than
-7.0 do not know it, so `plain` is the same text without.
+7.0 do not know it, so `plain` is the same text without. A script `around` another one has that other as
+its function `take_in(KEYS, ARGV)`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -31,10 +32,11 @@ class Script:
     name: str
     notes: bool = False
     """Note what it moves: for a link that keeps a timeline, see `timeline`."""
+    around: str = ""
 
     @cached_property
     def source(self) -> str:
-        return (_FOLDER / f"{self.name}.lua").read_text("utf-8")
+        return _read(self.name)
 
     @cached_property
     def key_count(self) -> int | None:
@@ -45,7 +47,7 @@ class Script:
     @cached_property
     def noting(self) -> Script | None:
         """The same script, noting what it moves; None if it moves no task."""
-        return Script(self.name, notes=True) if _NOTED.search(self._joined(())) else None
+        return replace(self, notes=True) if _NOTED.search(self._joined(())) else None
 
     @cached_property
     def plain(self) -> str:
@@ -53,11 +55,10 @@ class Script:
         return _COMMENT.sub("", _NOTED.sub(r"\1", joined) if self.notes else joined)
 
     def _joined(self, first: tuple[str, ...]) -> str:
-        library = _FOLDER / "lib"
-        parts = [
-            (library / f"{name}.lua").read_text("utf-8")
-            for name in (*first, *_INCLUDE.findall(self.source))
-        ]
+        parts = [_read(f"lib/{name}") for name in (*first, *_INCLUDE.findall(self.source))]
+        if self.around:
+            inner = Script(self.around)._joined(())
+            parts.append(f"local function take_in(KEYS, ARGV)\n{inner}end\n")
         return "\n".join([*parts, self.source])
 
     @cached_property
@@ -72,3 +73,7 @@ class Script:
     @cached_property
     def plain_sha(self) -> str:
         return hashlib.sha1(self.plain.encode(), usedforsecurity=False).hexdigest()
+
+
+def _read(name: str) -> str:
+    return (_FOLDER / f"{name}.lua").read_text("utf-8")

@@ -139,7 +139,7 @@ def test_every_line_of_a_file_is_enqueued(cli: Cli, store: Store) -> None:
     Path("t.jsonl").write_text("\n\n".join(map(json.dumps, lines)))
     done = cli("enqueue", "--from-jsonl", "t.jsonl", "-q", "high", "--json")
     assert done.json == {
-        "schema": "qd.enqueue.file/1", "accepted": 3, "refused": [], "dry_run": False,
+        "schema": "qd.enqueue.file/1", "accepted": 3, "dropped": 0, "refused": [], "dry_run": False,
     }  # fmt: skip
     assert _task(store, "b1", "low").timeout == 300
     assert _task(store, "c1", "high").state == "scheduled"
@@ -184,3 +184,30 @@ def test_waiting_longer_than_allowed_exits_124(cli: Cli) -> None:
 
 def test_enqueue_needs_a_type(cli: Cli) -> None:
     assert "type is missing" in cli("enqueue", code=2).err
+
+
+BOUND = {"QD_BACKPRESSURE__ENABLED": "true", "QD_BACKPRESSURE__MAX_SIZE": "2"}
+
+
+def test_a_full_queue_has_an_exit_code_of_its_own(cli: Cli) -> None:
+    for _ in range(2):
+        cli("enqueue", "a", env=BOUND)
+    done = cli("enqueue", "a", env=BOUND, code=6)
+    assert "queue default is full: 2 tasks" in done.err
+    shown = cli("queue", "show", "default", "--json").json["queue"]
+    assert (shown["pressure"], shown["refused"]) == ("critical", 1)
+    assert "1 refused" in cli("stats", "-o", "table").out
+
+
+def test_a_dropped_task_is_said_to_be_dropped(cli: Cli) -> None:
+    env = BOUND | {"QD_BACKPRESSURE__POLICY": "drop"}
+    states = [cli("enqueue", "a", "--json", env=env).json["state"] for _ in range(3)]
+    assert states == ["pending", "pending", "dropped"]
+    assert "queue default is full" in cli("enqueue", "a", "-o", "table", env=env).out
+
+
+def test_lines_of_a_file_that_find_no_room_are_refused_by_number(cli: Cli) -> None:
+    Path("t.jsonl").write_text('{"type": "a"}\n' * 4)
+    done = cli("enqueue", "--from-jsonl", "t.jsonl", "--json", env=BOUND, code=4)
+    assert done.json["accepted"] == 2
+    assert [one["line"] for one in done.json["refused"]] == [3, 4]

@@ -80,11 +80,13 @@ def test_the_first_handler_is_an_application() -> None:
 
 
 def test_the_configuration_is_one_that_qd_accepts(tmp_path: Path) -> None:
-    (text,) = blocks("yaml")
+    text, *others = blocks("yaml")
     password = tmp_path / "redis"
     password.write_text("secret\n")
     settings = from_mapping(yaml.safe_load(text.replace("/run/secrets/redis", str(password))))
     assert settings.schedule["nightly-report"].timezone == "Europe/Lisbon"
+    for other in others:
+        from_mapping(yaml.safe_load(other))
 
 
 def test_every_exit_code_is_listed() -> None:

@@ -16,11 +16,13 @@
 -- KEYS[12] failed           STRING asynq:{q}:failed
 -- KEYS[13] failed_day       STRING asynq:{q}:failed:YYYY-MM-DD
 -- KEYS[14] paused_by        STRING qd:{q}:paused_by
+-- KEYS[15] pressure         HASH   qd:{q}:pressure: level, refused, dropped
 -- ARGV[1]  task_prefix      asynq:{q}:t:
 -- ARGV[2]  now              Unix seconds
 -- Returns  pending, active, active with a live lease, scheduled, retry, archived, completed, groups,
 --          paused ('' = not), processed, processed today, failed, failed today, pending_since of the
---          next task ('' = unknown), list of keys of a wrong type, who paused it ('' = unknown)
+--          next task ('' = unknown), list of keys of a wrong type, who paused it ('' = unknown),
+--          level of a bounded queue ('' = none), tasks refused, tasks dropped
 local broken = {}
 local function ask(kind, key, ...)
   local found = redis.call('TYPE', key).ok
@@ -46,6 +48,7 @@ if oldest then
   local found = redis.pcall('HGET', ARGV[1] .. oldest, 'pending_since')
   since = type(found) == 'string' and found or ''
 end
+local pressure = ask('hash', KEYS[15], 'HMGET', KEYS[15], 'level', 'refused', 'dropped') or {}
 return {
   oldest and redis.call('LLEN', KEYS[1]) or 0,
   size('list', KEYS[2]),
@@ -63,4 +66,7 @@ return {
   since,
   broken,
   value(KEYS[14]),
+  pressure[1] or '',
+  pressure[2] or 0,
+  pressure[3] or 0,
 }

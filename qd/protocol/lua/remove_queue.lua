@@ -13,6 +13,7 @@
 -- KEYS[9]  lease            ZSET   asynq:{q}:lease
 -- KEYS[10] paused           STRING asynq:{q}:paused
 -- KEYS[11] paused_by        STRING qd:{q}:paused_by
+-- KEYS[12] pressure         HASH   qd:{q}:pressure
 -- ARGV[1]  task_prefix      asynq:{q}:t:
 -- ARGV[2]  group_prefix     asynq:{q}:g:
 -- ARGV[3]  limit            0 = only if there are no tasks

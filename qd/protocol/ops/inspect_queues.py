@@ -49,6 +49,9 @@ class QueueCounts:
     failed: int
     failed_today: int
     pending_since_ns: int | None
+    pressure: str
+    refused: int
+    dropped: int
     problems: tuple[str, ...]
 
 
@@ -106,6 +109,7 @@ def info(queue: str, *, day: str, now: int) -> Op[QueueCounts]:
             keys.failed(queue),
             keys.failed_on(queue, day),
             keys.paused_by(queue),
+            keys.pressure(queue),
         ],
         [keys.task_prefix(queue), now],
         _counts,
@@ -114,7 +118,8 @@ def info(queue: str, *, day: str, now: int) -> Op[QueueCounts]:
 
 def _counts(reply: Any) -> QueueCounts:
     pending, active, leased, scheduled, retry, archived, completed, groups = reply[:8]
-    paused, processed, processed_today, failed, failed_today, since, problems, by = reply[8:]
+    paused, processed, processed_today, failed, failed_today, since, problems, by = reply[8:16]
+    pressure, refused, dropped = reply[16:]
     # Another program may have resumed and paused it since: then the moment is another one.
     moment, _, paused_by = text(by).partition(" ")
     return QueueCounts(
@@ -134,6 +139,9 @@ def _counts(reply: Any) -> QueueCounts:
         failed=whole(failed) or 0,
         failed_today=whole(failed_today) or 0,
         pending_since_ns=whole(since),
+        pressure=text(pressure),
+        refused=int(refused),
+        dropped=int(dropped),
         problems=tuple(text(one) for one in problems),
     )
 
@@ -249,6 +257,7 @@ def remove(queue: str, *, limit: int) -> Op[Removal]:
             keys.lease(queue),
             keys.paused(queue),
             keys.paused_by(queue),
+            keys.pressure(queue),
         ],
         [keys.task_prefix(queue), keys.group_prefix(queue), limit],
         lambda reply: Removal(bool(reply[0]), *reply[1:]),

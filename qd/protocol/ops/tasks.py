@@ -36,10 +36,14 @@ class NewTask:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Why a task was not taken in: the id is in use (`state`), or the lock is held (`holder`)."""
+    """
+    Why a task was not taken in: the id is in use (`state`), the lock is held (`holder`), or there is no
+    room in the queue, which has `full` tasks.
+    """
 
     state: str = ""
     holder: str = ""
+    full: int = 0
 
 
 @dataclass(slots=True)
