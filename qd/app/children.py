@@ -38,6 +38,7 @@ from qd.broker.connect import open_async_link
 from qd.broker.endpoint import Endpoint
 from qd.config.model import Settings
 from qd.errors import AppLoadError, BrokerError, BrokerUnavailable, ExitCode, QdError
+from qd.maintenance.neighbours import Neighbours
 from qd.maintenance.orphans import hand_back
 from qd.maintenance.overdue import charge
 from qd.monitor.telemetry import Telemetry
@@ -59,12 +60,14 @@ class Plan:
     """
     What every child of one generation is started with.
 
-    *app* is set when it was preloaded, *telemetry* when there is a monitor to report to.
+    *scheduler* says whether one of them looks after the queues, *app* is set when it was preloaded,
+    *telemetry* when there is a monitor to report to.
     """
 
     settings: Settings
     endpoint: Endpoint
     app_reference: str
+    scheduler: bool = True
     app: App | None = None
     burst: bool = False
     telemetry: Telemetry | None = None
@@ -248,6 +251,9 @@ async def _worker(plan: Plan, app: App, link: Link, orders: Orders) -> int:
     redis = open_async_link(plan.endpoint)
     orders.on_quiet = worker.quiet
     orders.on_orphan = _orphan_handler(app, redis)
+    if not plan.scheduler:
+        # Nobody else here looks for those that died with the supervisor before this one.
+        await Neighbours(redis, list(prefixed_queues(app.settings))).bury(time.time())
 
     recycling = Recycling(settings.recycle, random=random.random(), now=time.monotonic())  # noqa: S311
     asked = False

@@ -115,10 +115,12 @@ def _generation(
     listener = sockets.listener(settings.monitor.address)
     # The one thing about the endpoint that a reload may change.
     endpoint = with_timeline(connection.endpoint, settings)
+    scheduler = request.scheduler and settings.scheduler.enabled
     plan = children.Plan(
         settings,
         endpoint,
         request.app_reference,
+        scheduler=scheduler,
         app=app,
         burst=request.burst,
         telemetry=sockets.telemetry if listener else None,
@@ -133,7 +135,6 @@ def _generation(
             listener=listener,
             needed="worker" if request.workers else "scheduler",
         )
-    scheduler = request.scheduler and settings.scheduler.enabled
     return Reloaded(
         worker_main=partial(children.worker_main, plan),
         scheduler_main=partial(children.scheduler_main, plan) if scheduler else None,

@@ -33,7 +33,7 @@ async def hand_back(
     queues: Sequence[str],
     owner: str,
     cause: str,
-    running: Sequence[str],
+    running: Sequence[str] | None,
     *,
     killed: bool = False,
     limits: Sequence[Bounds] = (),
@@ -41,8 +41,8 @@ async def hand_back(
     """
     Put all that *owner* held back at the head of its queues; no retry is charged.
 
-    The death, with its *cause*, is counted for the tasks whose keys are in *running*; one that has
-    now killed its worker twice is archived as poison. If the worker was *killed* by somebody else,
+    The death, with its *cause*, is counted for the tasks whose keys are in *running* (None: not known, so all
+    that it held may have seen it); one that has now killed its worker twice is archived as poison. If the worker was *killed* by somebody else,
     the tasks may well be innocent, see `upkeep.hand_back`. While Redis is away this is tried again,
     until the leases have run out and the tasks are recovered anyway. Safe to repeat.
 
@@ -103,6 +103,9 @@ async def hand_back(
                 break
             await asyncio.sleep(min(0.05 * 2 ** min(attempt, 8), _LONGEST_BACKOFF))
             attempt += 1
+    if running is None and not (put_back or archived):
+        # Nobody told of this death: it is found again by each who looks.
+        return put_back, archived
     _log.info("worker %s is gone (%s): %d tasks put back", owner, cause, put_back)
     counting = tally.current()
     if counting is not None:

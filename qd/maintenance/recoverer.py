@@ -22,6 +22,7 @@ from qd.errors import DecodeError, LeaseLost
 from qd.handlers.retries import RetryRules
 from qd.maintenance.counters import Counters
 from qd.maintenance.each_queue import EachQueue
+from qd.maintenance.neighbours import Neighbours
 from qd.policy import outcome
 from qd.policy.outcome import Action
 from qd.protocol import codec, constants, keys
@@ -67,6 +68,7 @@ class Recoverer:
         self._unleased: dict[str, set[str]] = {}
         self._log = logging.getLogger("qd.recoverer")
         self._each = EachQueue(link, queues, self._log)
+        self._neighbours = Neighbours(link, queues)
         self._service = Service("recoverer", lambda: self.step(time.time()))
 
     def start(self) -> None:
@@ -81,6 +83,8 @@ class Recoverer:
             # Nothing that is taken from now on can be lost before its lease ends.
             return max(self._interval, float(constants.LEASE))
         look_for_unleased = not self._unleased_at - _UNLEASED_EVERY <= now < self._unleased_at
+
+        await self._neighbours.bury(now)
 
         async def one_queue(queue: str) -> None:
             if look_for_unleased:

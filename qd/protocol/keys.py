@@ -14,6 +14,7 @@ SERVERS = "asynq:servers"
 WORKERS = "asynq:workers"
 SCHEDULERS = "asynq:schedulers"
 TYPES = "qd:types"
+BIRTHMARKS = "qd:birthmarks"
 CANCEL_CHANNEL = "asynq:cancel"
 LIMITS = "qd:limits"
 """qd: the limits that workers go by, by name, as JSON."""
@@ -153,6 +154,11 @@ def workers(host: str, pid: int, server_id: str) -> str:
 def types(host: str, pid: int, server_id: str) -> str:
     """qd: the task types a worker process has handlers for."""
     return f"{TYPES}:{{{host}:{pid}:{server_id}}}"
+
+
+def birthmark(host: str, pid: int, server_id: str) -> str:
+    """qd: what tells a worker process from any other of its machine; see `qd.birthmark`."""
+    return f"{BIRTHMARKS}:{{{host}:{pid}:{server_id}}}"
 
 
 def scheduler(scheduler_id: str) -> str:

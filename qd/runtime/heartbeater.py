@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from qd import failpoint
+from qd import birthmark, failpoint
 from qd.broker.link import Link
 from qd.errors import BrokerError
 from qd.protocol import constants
@@ -66,6 +66,7 @@ class Heartbeater:
         self._loop = asyncio.get_running_loop()
         self._host = host_name()
         self._pid = os.getpid()
+        self._birthmark = birthmark.of_this_process()
         self._started_ns = time.time_ns()
         self._status = "active"
         self._wake = threading.Event()
@@ -120,7 +121,11 @@ class Heartbeater:
                 self._extend(queue, runs[start : start + _SLICE])
         self._link.execute_many(
             presence.write_server(
-                self._info(), self._worker_infos(), self._types, now=int(time.time())
+                self._info(),
+                self._worker_infos(),
+                self._types,
+                now=int(time.time()),
+                birthmark=self._birthmark,
             )
         )
         if more := self._more(held):

@@ -25,7 +25,9 @@ def entry(entry_id: str) -> SchedulerEntry:
 
 def test_a_worker_process_is_shown_as_asynq_shows_its_servers(link: Link, raw: redis.Redis) -> None:
     running = [worker("t1"), worker("t2")]
-    link.execute_many(presence.write_server(SERVER, running, ["a", "b"], now=NOW))
+    link.execute_many(
+        presence.write_server(SERVER, running, ["a", "b"], now=NOW, birthmark="boot 5")
+    )
     assert snapshot(raw) == {
         "asynq:servers": {"asynq:servers:{host:7:id}": NOW + 10},
         "asynq:workers": {"asynq:workers:{host:7:id}": NOW + 10},
@@ -34,9 +36,12 @@ def test_a_worker_process_is_shown_as_asynq_shows_its_servers(link: Link, raw: r
             one: codec.encode_worker(worker(one)) for one in ("t1", "t2")
         },
         "qd:types:{host:7:id}": b"a\nb",
+        "qd:birthmarks:{host:7:id}": b"boot 5",
     }
     for key in (keys.server("host", 7, "id"), keys.workers("host", 7, "id")):
         assert 0 < raw.ttl(key) <= 10
+    # Its leases may outlive the last sign of life.
+    assert 15 < raw.ttl("qd:birthmarks:{host:7:id}") <= 25
 
 
 def test_what_no_longer_runs_is_no_longer_shown(link: Link, raw: redis.Redis) -> None:
@@ -49,7 +54,7 @@ def test_what_no_longer_runs_is_no_longer_shown(link: Link, raw: redis.Redis) ->
 
 def test_a_process_that_stops_is_taken_off_the_list(link: Link, raw: redis.Redis) -> None:
     other = ServerInfo("host", 8, "id2", 10, (), False, "active", NOW_NS, 0)
-    link.execute_many(presence.write_server(SERVER, [worker("t1")], now=NOW))
+    link.execute_many(presence.write_server(SERVER, [worker("t1")], now=NOW, birthmark="boot 5"))
     link.execute_many(presence.write_server(other, [], now=NOW))
     link.execute_many(presence.clear_server("host", 7, "id"))
     assert snapshot(raw).keys() == {

@@ -113,6 +113,9 @@ class Stalled:
     async def execute(self, op):  # type: ignore[no-untyped-def]
         return await self._link.execute(op)
 
+    async def execute_many(self, ops):  # type: ignore[no-untyped-def]
+        return await self._link.execute_many(ops)
+
     async def execute_each(self, ops):  # type: ignore[no-untyped-def]
         self._between()
         self.reached = True

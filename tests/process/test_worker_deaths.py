@@ -180,6 +180,29 @@ def test_a_killed_supervisor_s_children_put_back_and_end(daemon: Daemon) -> None
     assert [daemon.raw.hget(keys.task(QUEUE, one), "qd_deaths") for one in ids] == [None] * 4
 
 
+@pytest.mark.parametrize("flag", ["", "--no-scheduler"])
+def test_what_died_all_at_once_is_handed_back_by_the_next_start(daemon: Daemon, flag: str) -> None:
+    flags = (flag,) if flag else ()
+    proc = daemon.start(*flags)
+    ids = [daemon.enqueue("hold") for _ in range(4)]
+    for task_id in ids:
+        daemon.wait_for("start", task_id)
+    below = workers_of(proc)
+    # Stopped first, so that none of them sees the end of another.
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in (proc.pid, *below):
+            os.kill(pid, number)
+    proc.wait()
+    daemon.let_go()
+    again = daemon.start(*flags)
+    # Not when the leases have ended, which would be told in other words.
+    eventually(lambda: again.err.all(r"died with its supervisor\): [1-4] tasks put back"), 30)
+    for task_id in ids:
+        assert daemon.settled(task_id, 30) == ""
+        assert len(daemon.events("end", task_id)) == 1
+        assert {one.attempt for one in daemon.events("start", task_id)} == {1}
+
+
 def test_a_worker_frozen_longer_than_the_watchdog_is_replaced(daemon: Daemon) -> None:
     daemon.worker(watchdog="1s")
     daemon.start()

@@ -23,7 +23,8 @@
 -- ARGV[8]  failure          fields of a message: what went wrong, and when
 -- ARGV[9]  stats_expire_at  Unix seconds
 -- ARGV[10] killed           1 if somebody else killed the worker
--- ARGV[11..] keys of the tasks that were running; the others were only held
+-- ARGV[11] any              1 if it is not known which were running: any of them may have been
+-- ARGV[12..] keys of the tasks that were running; the others were only held
 -- Returns  ids put back, ids archived
 -- include: types
 -- include: stats
@@ -33,7 +34,7 @@ if bad then
   return bad
 end
 local running = {}
-for i = 11, #ARGV do
+for i = 12, #ARGV do
   running[ARGV[i]] = true
 end
 local back, poison = {}, {}
@@ -47,7 +48,7 @@ for _, id in ipairs(redis.call('LRANGE', KEYS[2], 0, -1)) do
     redis.call('ZREM', KEYS[3], id)
     redis.call('HDEL', task, 'qd_owner')
     local deaths = 0
-    if running[task] then
+    if ARGV[11] == '1' or running[task] then
       deaths = count_death(task, ARGV[5], ARGV[10] == '1')
     end
     if deaths >= tonumber(ARGV[6]) then

@@ -38,6 +38,12 @@ def read_server(server_key: str) -> list[Op[Any]]:
     ]
 
 
+def read_birthmark(host: str, pid: int, server_id: str) -> Op[str]:
+    """What tells a worker process of qd from any other of its machine; empty if it did not tell."""
+    key = keys.birthmark(host, pid, server_id)
+    return command("GET", [key], [], lambda reply: "" if reply is None else text(reply))
+
+
 def read_entries(scheduler_key: str) -> Op[list[bytes]]:
     """The SchedulerEntries of one scheduler, as bytes."""
     return command("LRANGE", [scheduler_key], [0, -1], _as_is)

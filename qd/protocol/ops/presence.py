@@ -19,19 +19,35 @@ _ANSWER_TTL = 60
 
 
 def write_server(
-    info: ServerInfo, running: Sequence[WorkerInfo], types: Sequence[str] = (), *, now: int
+    info: ServerInfo,
+    running: Sequence[WorkerInfo],
+    types: Sequence[str] = (),
+    *,
+    now: int,
+    birthmark: str = "",
 ) -> list[Op[Any]]:
-    """Show a worker process, what it runs and which task types it knows, for ten seconds."""
+    """
+    Show a worker process, what it runs and which task types it knows, for ten seconds.
+
+    Its *birthmark*, if it has one, stays for as long as a lease that it wrote before.
+    """
     server = keys.server(info.host, info.pid, info.server_id)
     workers = keys.workers(info.host, info.pid, info.server_id)
     known = keys.types(info.host, info.pid, info.server_id)
-    args: list[Argument] = [constants.PRESENCE_TTL, codec.encode_server(info), "\n".join(types)]
+    mark = keys.birthmark(info.host, info.pid, info.server_id)
+    args: list[Argument] = [
+        constants.PRESENCE_TTL,
+        codec.encode_server(info),
+        "\n".join(types),
+        birthmark,
+        constants.PRESENCE_TTL + constants.LEASE,
+    ]
     for one in running:
         args += (one.task_id, codec.encode_worker(one))
     until = now + constants.PRESENCE_TTL
     ops: list[Op[Any]] = [
         script(_SHOW, [keys.SERVERS], [until, server], int),
-        script(_WRITE_SERVER, [server, workers, known], args, int),
+        script(_WRITE_SERVER, [server, workers, known, mark], args, int),
     ]
     if running:
         ops.append(script(_SHOW, [keys.WORKERS], [until, workers], int))
@@ -45,7 +61,17 @@ def clear_server(host: str, pid: int, server_id: str) -> list[Op[Any]]:
     return [
         command("ZREM", [keys.SERVERS], [server], int),
         command("ZREM", [keys.WORKERS], [workers], int),
-        command("DEL", [server, workers, keys.types(host, pid, server_id)], [], int),
+        command(
+            "DEL",
+            [
+                server,
+                workers,
+                keys.types(host, pid, server_id),
+                keys.birthmark(host, pid, server_id),
+            ],
+            [],
+            int,
+        ),
     ]
 
 

@@ -111,7 +111,7 @@ def hand_back(
     queue: str,
     owner: str,
     *,
-    running: Sequence[str],
+    running: Sequence[str] | None,
     cause: str,
     day: str,
     now_ns: int,
@@ -120,15 +120,15 @@ def hand_back(
     """
     Put back all that a dead worker held; returns the ids put back and the ids archived as poison.
 
-    *running* are the keys of all tasks it was running, in whatever queue: this death is counted for
-    them. One that was alone and has now seen two deaths is archived; in company, where another may
+    *running* are the keys of all tasks it was running, in whatever queue, or None if nobody knows,
+    and it may have been any of those it held: this death is counted for them. One that was alone and has now seen two deaths is archived; in company, where another may
     be the culprit, after five. If the worker was *killed* by somebody else, a task is spared once,
     and then has five as well. Those archived count as failed on *day* (UTC). Safe to repeat: the
     owner then holds nothing.
     """
     now = now_ns // 1_000_000_000
     failure = Terms(queue="", error=f"worker died: {cause}", last_failed_at=now)
-    alone = len(running) == 1 and not killed
+    alone = running is not None and len(running) == 1 and not killed
     return script(
         _HAND_BACK,
         [
@@ -152,7 +152,8 @@ def hand_back(
             codec.encode_task(TaskMessage("", b"", "", failure)),
             now + constants.STATS_TTL,
             int(killed),
-            *running,
+            int(running is None),
+            *(running or ()),
         ],
         lambda reply: ([text(one) for one in reply[0]], [text(one) for one in reply[1]]),
     )

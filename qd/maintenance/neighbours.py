@@ -1,0 +1,72 @@
+"""
+Hands back what worker processes of this machine held that died together with their supervisor.
+
+Nobody was left to tell of such a death, but it can be proven from here. Where it cannot, the leases
+run out, and the recoverer takes the tasks.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from qd import birthmark
+from qd.broker.async_link import AsyncLink
+from qd.errors import BrokerError
+from qd.maintenance.orphans import hand_back
+from qd.protocol import constants, keys
+from qd.protocol.ops import inspect_presence
+
+_CAUSE = "died with its supervisor"
+
+_log = logging.getLogger("qd.neighbours")
+
+
+class _Process(NamedTuple):
+    host: str
+    pid: int
+    server_id: str
+
+
+class Neighbours:
+    """Looks after the worker processes that have shown themselves under the name of this host."""
+
+    def __init__(self, link: AsyncLink, queues: Sequence[str]) -> None:
+        self._link = link
+        self._queues = queues
+        self._host = socket.gethostname()
+        self._buried: set[str] = set()
+
+    async def bury(self, now: float) -> None:
+        """
+        Hand back the tasks of those that are certainly dead, at *now* (Unix seconds).
+
+        What each was running is not known any more: the death is counted for all that it held, as
+        one that others may be to blame for.
+        """
+        try:
+            # A lease may outlive the last sign of life by this much.
+            names = await self._link.execute(
+                inspect_presence.server_keys(now=int(now) - constants.LEASE)
+            )
+            known = [one for name in names if (one := _parse(name)) and one.host == self._host]
+            marks = await self._link.execute_many(
+                [inspect_presence.read_birthmark(*one) for one in known]
+            )
+        except BrokerError as error:
+            _log.warning("cannot look for dead neighbours: %s", error)
+            return
+        for one, mark in zip(known, marks, strict=True):
+            if one.server_id not in self._buried and birthmark.is_dead(one.pid, mark):
+                await hand_back(self._link, self._queues, one.server_id, _CAUSE, None, killed=True)
+                self._buried.add(one.server_id)
+
+
+def _parse(server_key: str) -> _Process | None:
+    """The process that a server's key names; None for a key that qd did not write."""
+    parts = server_key.removeprefix(keys.SERVERS).strip(":{}").rsplit(":", 2)
+    if len(parts) != 3 or not parts[1].isdecimal():
+        return None
+    return _Process(parts[0], int(parts[1]), parts[2])
