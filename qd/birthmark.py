@@ -1,8 +1,8 @@
 """
-What proves that a process is dead, to others on the same machine: its birthmark.
+What proves that processes are dead, to others on the same machine: their birthmark.
 
-A birthmark names the boot of the kernel, the namespaces in which a pid and a time mean something, and
-the moment at which the process began. A number alone would not do: pids are used again, and every
+It names the boot of the kernel, the namespaces in which a pid and a time mean something, and each
+process with the moment at which it began. A number alone would not do: pids are used again, and every
 container has a process 7. Where the kernel does not tell, there is no birthmark, and nothing is
 proven.
 """
@@ -19,30 +19,38 @@ _STATE, _STARTED = 0, 19
 _SPACES = ("pid", "time")
 
 
-def of_this_process() -> str:
-    """Return the birthmark of this process; empty where the kernel does not tell."""
-    home, stat = _home(), _stat(os.getpid())
-    return f"{home} {stat[_STARTED]}" if home and stat else ""
+def of(*pids: int) -> str:
+    """Return the birthmark of living processes; empty where the kernel does not tell."""
+    home, stats = _home(), [_stat(pid) for pid in pids]
+    if not home or not all(stats):
+        return ""
+    born = (f"{pid}:{stat[_STARTED]}" for pid, stat in zip(pids, stats, strict=True))
+    return "\n".join([home, *born])
 
 
-def is_dead(pid: int, birthmark: str) -> bool:
+def all_dead(birthmark: str) -> bool:
     """
-    Say whether the process that had this pid and birthmark is certainly dead.
+    Say whether the processes of a birthmark are certainly dead, all of them.
 
-    False means that it lives, or that nobody can tell from here: it ran under another kernel or in
+    False means that one lives, or that nobody can tell from here: they ran under another kernel or in
     another container.
     """
-    home, _, started = birthmark.rpartition(" ")
-    if pid <= 0 or not home or home != _home():
+    home, *born = birthmark.split("\n")
+    return bool(home and born) and home == _home() and all(map(_is_dead, born))
+
+
+def _is_dead(born: str) -> bool:
+    number, _, started = born.partition(":")
+    if not number.isdecimal() or not int(number):
         return False
     try:
-        os.kill(pid, 0)
+        os.kill(int(number), 0)
     except ProcessLookupError:
         return True
     except PermissionError:
         pass
     # There is one: the same, or another that was given its number.
-    stat = _stat(pid)
+    stat = _stat(int(number))
     return bool(stat) and (stat[_STATE] == "Z" or stat[_STARTED] != started)
 
 

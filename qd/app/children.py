@@ -243,6 +243,7 @@ async def _worker(plan: Plan, app: App, link: Link, orders: Orders) -> int:
     running = await start_worker(
         app,
         plan.endpoint,
+        supervisor=os.getppid(),
         note_running=note,
         on_unstoppable=link.recycle,
         on_stop_order=link.stop_all,

@@ -49,12 +49,13 @@ async def start_worker(
     app: App,
     endpoint: Endpoint,
     *,
+    supervisor: int | None = None,
     note_running: NoteRunning = lambda _key, _until: None,
     on_unstoppable: Callable[[], None] = lambda: None,
     on_stop_order: Callable[[], None] = lambda: None,
 ) -> RunningWorker:
     """
-    Open what the application needs, then take tasks.
+    Open what the application needs, then take tasks. The rest is as with `Worker`.
 
     Errors of startup hooks and of the lifespan are raised; nothing runs then.
     """
@@ -70,6 +71,7 @@ async def start_worker(
             app.router,
             retry_rules(app),
             worker_options(app, state),
+            supervisor=supervisor,
             note_running=note_running,
             on_unstoppable=on_unstoppable,
             on_stop_order=on_stop_order,

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from qd import birthmark
 from qd.broker.async_link import AsyncLink
@@ -24,14 +23,12 @@ _CAUSE = "died with its supervisor"
 _log = logging.getLogger("qd.neighbours")
 
 
-class _Process(NamedTuple):
-    host: str
-    pid: int
-    server_id: str
-
-
 class Neighbours:
-    """Looks after the worker processes that have shown themselves under the name of this host."""
+    """
+    Looks for worker processes that have shown themselves under the name of this host and are dead.
+
+    One whose supervisor lives is left to that: it knows which tasks were running, and why it died.
+    """
 
     def __init__(self, link: AsyncLink, queues: Sequence[str]) -> None:
         self._link = link
@@ -51,22 +48,16 @@ class Neighbours:
             names = await self._link.execute(
                 inspect_presence.server_keys(now=int(now) - constants.LEASE)
             )
-            known = [one for name in names if (one := _parse(name)) and one.host == self._host]
+            named = f"{keys.SERVERS}:{{{self._host}:"
+            known = [one for one in names if one.startswith(named)]
             marks = await self._link.execute_many(
-                [inspect_presence.read_birthmark(*one) for one in known]
+                [inspect_presence.read_birthmark(one) for one in known]
             )
         except BrokerError as error:
             _log.warning("cannot look for dead neighbours: %s", error)
             return
-        for one, mark in zip(known, marks, strict=True):
-            if one.server_id not in self._buried and birthmark.is_dead(one.pid, mark):
-                await hand_back(self._link, self._queues, one.server_id, _CAUSE, None, killed=True)
-                self._buried.add(one.server_id)
-
-
-def _parse(server_key: str) -> _Process | None:
-    """The process that a server's key names; None for a key that qd did not write."""
-    parts = server_key.removeprefix(keys.SERVERS).strip(":{}").rsplit(":", 2)
-    if len(parts) != 3 or not parts[1].isdecimal():
-        return None
-    return _Process(parts[0], int(parts[1]), parts[2])
+        for name, mark in zip(known, marks, strict=True):
+            owner = name.rstrip("}").rpartition(":")[2]
+            if owner not in self._buried and birthmark.all_dead(mark):
+                await hand_back(self._link, self._queues, owner, _CAUSE, None, killed=True)
+                self._buried.add(owner)

@@ -157,7 +157,7 @@ def types(host: str, pid: int, server_id: str) -> str:
 
 
 def birthmark(host: str, pid: int, server_id: str) -> str:
-    """qd: what tells a worker process from any other of its machine; see `qd.birthmark`."""
+    """qd: what proves to others of its machine that a worker process is dead."""
     return f"{BIRTHMARKS}:{{{host}:{pid}:{server_id}}}"
 
 

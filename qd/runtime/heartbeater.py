@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from qd import birthmark, failpoint
+from qd import failpoint
 from qd.broker.link import Link
 from qd.errors import BrokerError
 from qd.protocol import constants
@@ -49,6 +49,7 @@ class Heartbeater:
         concurrency: int,
         types: Sequence[str],
         held: HeldTasks,
+        birthmark: str,
         running: Callable[[], list[Run]],
         on_lost: Callable[[Run], None],
         more: Callable[[list[Run]], list[Op[int]]] = lambda _runs: [],
@@ -66,7 +67,7 @@ class Heartbeater:
         self._loop = asyncio.get_running_loop()
         self._host = host_name()
         self._pid = os.getpid()
-        self._birthmark = birthmark.of_this_process()
+        self._birthmark = birthmark
         self._started_ns = time.time_ns()
         self._status = "active"
         self._wake = threading.Event()

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import math
+import os
 import random
 import time
 import uuid
@@ -19,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from qd import failpoint
+from qd import birthmark, failpoint
 from qd.broker.async_link import AsyncLink
 from qd.broker.connect import open_async_link, open_link, open_node_link
 from qd.broker.endpoint import Endpoint, Topology
@@ -90,9 +91,10 @@ class Worker:
     """
     Takes tasks from the queues and runs them until stopped. Made and used inside a running loop.
 
-    *note_running* is told the keys of tasks whose code starts, with the moment (Unix seconds) by which
-    it has ended or this process hangs, and, without one, has ended (for the process that looks after
-    this one), *on_unstoppable* that a handler does not end and this process should be replaced,
+    *supervisor* is the pid of the process that looks after this one, and tells of its death, if there
+    is one. *note_running* is told the keys of tasks whose code starts, with the moment (Unix seconds) by which
+    it has ended or this process hangs, and, without one, has ended (for the supervisor),
+    *on_unstoppable* that a handler does not end and this process should be replaced,
     *on_stop_order* that an operator wants the program that this worker is part of to stop.
     """
 
@@ -103,6 +105,7 @@ class Worker:
         retry_rules: RetryRules,
         options: WorkerOptions,
         *,
+        supervisor: int | None = None,
         note_running: NoteRunning = lambda _key, _until: None,
         on_unstoppable: Callable[[], None] = lambda: None,
         on_stop_order: Callable[[], None] = lambda: None,
@@ -172,6 +175,7 @@ class Worker:
             concurrency=options.concurrency,
             types=router.patterns,
             held=self._held,
+            birthmark=birthmark.of(os.getpid(), *([supervisor] if supervisor else [])),
             running=lambda: list(self._executor.running.values()),
             on_lost=self._on_lost,
             more=lambda runs: [] if self._admission is None else self._admission.renewals(runs),

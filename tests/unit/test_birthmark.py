@@ -15,12 +15,15 @@ from tests.support.wait import eventually
 
 def mark_of(process: subprocess.Popen[str]) -> str:
     assert process.stdout is not None
-    return process.stdout.readline().strip()
+    return process.stdout.readline().strip().replace(" | ", "\n")
 
 
 def start(*prefix: str) -> subprocess.Popen[str]:
     """A process that tells its birthmark and lives until its input ends."""
-    code = "from qd import birthmark as b; print(b.of_this_process(), flush=True); input()"
+    code = (
+        "import os; from qd import birthmark as b\n"
+        "print(b.of(os.getpid()).replace('\\n', ' | '), flush=True); input()"
+    )
     return subprocess.Popen(
         [*prefix, sys.executable, "-c", code],
         stdin=subprocess.PIPE,
@@ -33,34 +36,45 @@ def test_the_living_the_dead_and_those_not_buried_yet_are_told_apart() -> None:
     with start() as process:
         mark = mark_of(process)
         assert mark
-        assert not birthmark.is_dead(process.pid, mark)
+        assert not birthmark.all_dead(mark)
         process.kill()
         eventually(lambda: state_of(process.pid) == "Z")
-        assert birthmark.is_dead(process.pid, mark)
+        assert birthmark.all_dead(mark)
         process.wait()
-        assert birthmark.is_dead(process.pid, mark)
+        assert birthmark.all_dead(mark)
+
+
+def test_all_of_them_must_be_dead() -> None:
+    with start() as process:
+        mark_of(process)
+        both = birthmark.of(process.pid, os.getpid())
+        process.kill()
+        process.wait()
+        assert not birthmark.all_dead(both)
+        assert birthmark.all_dead(both[: both.rindex("\n")])
 
 
 def test_another_process_with_the_same_number_is_not_the_same() -> None:
-    home, _, started = birthmark.of_this_process().rpartition(" ")
-    assert birthmark.is_dead(os.getpid(), f"{home} {int(started) - 1}")
+    mark, _, started = birthmark.of(os.getpid()).rpartition(":")
+    assert birthmark.all_dead(f"{mark}:{int(started) - 1}")
 
 
-@pytest.mark.parametrize(
-    "elsewhere",
-    [
-        "",
-        "another-boot pid:[4026531836] time:[4026531834] 5",
-        "{boot} pid:[1] time:[4026531834] 5",
-    ],
-)
-def test_of_another_kernel_or_container_nothing_is_known(elsewhere: str) -> None:
-    boot = birthmark.of_this_process().partition(" ")[0]
+@pytest.mark.parametrize("wrong", ["boot", "space", "nothing", "nobody"])
+def test_of_another_kernel_or_container_nothing_is_known(wrong: str) -> None:
     with start() as process:
-        mark_of(process)
+        mark = mark_of(process)
         process.kill()
         process.wait()
-        assert not birthmark.is_dead(process.pid, elsewhere.format(boot=boot))
+    home, _, _ = mark.partition("\n")
+    boot, *spaces = home.split()
+    changed = {
+        "boot": mark.replace(boot, "another"),
+        "space": mark.replace(spaces[0], "pid:[1]"),
+        "nothing": "",
+        "nobody": home,
+    }
+    assert birthmark.all_dead(mark)
+    assert not birthmark.all_dead(changed[wrong])
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="namespaces of processes need root")
@@ -69,10 +83,10 @@ def test_a_container_s_processes_are_nobody_s_but_its_own() -> None:
     with start("unshare", "--pid", "--fork", "--mount-proc") as process:
         mark = mark_of(process)
         assert mark
-        assert mark.partition(" ")[0] == birthmark.of_this_process().partition(" ")[0]
+        assert mark.split()[0] == birthmark.of(os.getpid()).split()[0], "the boot is the same"
         process.kill()
         process.wait()
-        assert not birthmark.is_dead(2**22 + 1, mark)
+        assert not birthmark.all_dead(mark)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="namespaces of processes need root")

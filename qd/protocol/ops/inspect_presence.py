@@ -38,9 +38,9 @@ def read_server(server_key: str) -> list[Op[Any]]:
     ]
 
 
-def read_birthmark(host: str, pid: int, server_id: str) -> Op[str]:
-    """What tells a worker process of qd from any other of its machine; empty if it did not tell."""
-    key = keys.birthmark(host, pid, server_id)
+def read_birthmark(server_key: str) -> Op[str]:
+    """What proves the death of a worker process of qd; empty if it has not told. See `qd.birthmark`."""
+    key = keys.BIRTHMARKS + server_key[len(keys.SERVERS) :]
     return command("GET", [key], [], lambda reply: "" if reply is None else text(reply))
 
 
