@@ -22,7 +22,7 @@ class Connection:
     Knows the endpoint, and holds up qd's own server as long as it is open.
 
     *announce* is told, once, that there is such a server and where; without *say_joined* only if it
-    was started for this.
+    was started for this. *user* is noted in the timeline, if one is kept.
     """
 
     def __init__(
@@ -31,10 +31,12 @@ class Connection:
         announce: Callable[[str], None] | None = None,
         *,
         say_joined: bool = True,
+        user: str = "",
     ) -> None:
         self._settings = settings
         self._announce = announce
         self._say_joined = say_joined
+        self._user = user
         self._endpoint: Endpoint | None = None
         self._server: EmbeddedServer | None = None
 
@@ -63,7 +65,7 @@ class Connection:
                         f"{self._settings.redis.embedded_dir} (data is kept there)"
                     )
             self._endpoint = with_timeline(
-                endpoint_of(self._settings.redis, socket_path), self._settings
+                endpoint_of(self._settings.redis, socket_path), self._settings, self._user
             )
         return self._endpoint
 
@@ -78,8 +80,9 @@ class Connection:
             server.close()
 
 
-def with_timeline(endpoint: Endpoint, settings: Settings) -> Endpoint:
+def with_timeline(endpoint: Endpoint, settings: Settings, user: str = "") -> Endpoint:
     """Return *endpoint* so that its links note what they move, if the settings say so."""
     wanted = settings.timeline
-    kept = Timeline(wanted.keep, wanted.most, wanted.header) if wanted.keep else None
-    return replace(endpoint, timeline=kept)
+    if not wanted.keep:
+        return replace(endpoint, timeline=None)
+    return replace(endpoint, timeline=Timeline(wanted.keep, wanted.most, wanted.header, user))

@@ -66,7 +66,8 @@ class _NotingDialect(Dialect):
     def __init__(self, timeline: Timeline) -> None:
         super().__init__()
         self._timeline = timeline
-        self._host = socket.gethostname()
+        by = f"{timeline.user}@" if timeline.user else ""
+        self._host = by + socket.gethostname()
 
     def command(self, op: Op[Any]) -> tuple[Any, ...]:
         return super().command(self._noted(op))

@@ -155,6 +155,12 @@ def _columns() -> list[Column[Transition]]:
     ]
 
 
+def _who(one: Transition) -> str | None:
+    if not one.host:
+        return None
+    return f"{one.user}@{one.host}:{one.pid}" if one.user else f"{one.host}:{one.pid}"
+
+
 def _steps() -> list[Column[Transition]]:
     """What there is to say if it is known which task is meant."""
     return [
@@ -164,7 +170,7 @@ def _steps() -> list[Column[Transition]]:
         Column("TO", lambda one: one.after or "gone"),
         Column("STEP", lambda one: one.step),
         Column("ATTEMPT", lambda one: one.attempt),
-        Column("BY", lambda one: f"{one.host}:{one.pid}" if one.host else None),
+        Column("BY", _who),
         Column("NEXT", lambda one: one.next_at),
         Column("REASON", lambda one: first_line(one.reason), shrinks=True),
     ]

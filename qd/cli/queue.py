@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from qd.cli.ask import SAMPLE, confirm
 from qd.cli.frame import Group
 from qd.cli.outcome import act_on_each
 from qd.cli.render import Cell, Column, plural
-from qd.cli.session import Session, with_session
+from qd.cli.session import Session, person, with_session
 from qd.errors import WrongState
 
 if TYPE_CHECKING:
@@ -213,14 +212,9 @@ def _switch(session: Session, names: tuple[str, ...], *, pause: bool) -> None:
 
 def _who() -> str:
     """The person at this terminal, for others to see."""
-    import getpass
     import socket
 
-    try:
-        user = getpass.getuser()
-    except (OSError, KeyError):
-        user = f"uid {os.getuid()}"
-    return f"{user}@{socket.gethostname()}"
+    return f"{person()}@{socket.gethostname()}"
 
 
 @queue.command(

@@ -68,7 +68,8 @@ class Session:
         import_library()
         from qd.app.connection import Connection
 
-        connection = Connection(self.settings, self.out.say, say_joined=False)
+        user = person() if self.settings.timeline.keep else ""
+        connection = Connection(self.settings, self.out.say, say_joined=False, user=user)
         self._closing.callback(connection.close)
         return connection
 
@@ -163,6 +164,16 @@ class Session:
     def close(self) -> None:
         """Close what was opened; a private server that nobody else uses then stops."""
         self._closing.close()
+
+
+def person() -> str:
+    """Return the name of the person at this terminal, for others to see."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return f"uid {os.getuid()}"
 
 
 def with_session(command: Callable[Concatenate[Session, P], R]) -> Callable[P, R]:

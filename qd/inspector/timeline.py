@@ -38,7 +38,7 @@ class Transition:
     - `at`: when, by the clock of Redis; None if that is not known
     - `step`: what moved it, as in `enqueue`, `dequeue`, `retry`; `unseen` if nobody has noted it
     - `attempt`: the run that it began or ended; of a waiting task, the one that comes next
-    - `host`, `pid`: the process that moved it
+    - `host`, `pid`: the process that moved it; `user`: the person, if it was by a command
     - `next_at`: when it is to run, for those that were scheduled or are retried
     """
 
@@ -50,6 +50,7 @@ class Transition:
     after: str | None
     step: str
     attempt: int | None = None
+    user: str = ""
     host: str = ""
     pid: int | None = None
     reason: str = ""
@@ -66,6 +67,7 @@ class Transition:
             "to": self.after,
             "step": self.step,
             "attempt": self.attempt,
+            "user": self.user or None,
             "host": self.host or None,
             "pid": self.pid,
             "reason": self.reason,
@@ -246,7 +248,8 @@ def _gap(near: Entry, before: str, after: str, reason: str) -> Transition:
 
 
 def _transition(entry: Entry) -> Transition:
-    host, _, pid = entry.by.rpartition(":")
+    where, _, pid = entry.by.rpartition(":")
+    user, _, host = where.rpartition("@")
     return Transition(
         queue=entry.queue,
         task_id=entry.task_id,
@@ -256,6 +259,7 @@ def _transition(entry: Entry) -> Transition:
         after=entry.after or None,
         step=entry.step,
         attempt=int(entry.attempt),
+        user=user,
         host=host,
         pid=int(pid) if pid.isdigit() else None,
         reason=entry.reason,

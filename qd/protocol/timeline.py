@@ -24,12 +24,14 @@ class Timeline:
     """
     How to keep one: for `keep` seconds, and about `most` transitions of each queue.
 
-    `header` is that of a task whose value is, or in W3C's form has, the id of its trace.
+    `header` is that of a task whose value is, or in W3C's form has, the id of its trace. `user` is the
+    person who moves tasks by hand.
     """
 
     keep: float
     most: int
     header: str
+    user: str = ""
 
 
 def noted(op: Op[T], timeline: Timeline, by: str) -> Op[T]:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
+from qd.broker.connect import open_link
+from qd.broker.endpoint import Endpoint, Topology
 from qd.broker.server_binary import find_server
+from qd.protocol import keys
+from qd.protocol.ops.doctor import self_test
 from qd.protocol.scripts import Script
+from qd.protocol.timeline import Timeline
 from tests.support.servers import RedisServer
 
 NAMES = sorted(path.stem for path in Path(str(files("qd.protocol") / "lua")).glob("*.lua"))
@@ -29,3 +36,15 @@ def test_every_script_compiles_and_has_the_digest_it_is_called_by(any_server: Re
         for one in filter(None, (script, script.noting)):
             for text, sha in ((one.text, one.sha), (one.plain, one.plain_sha)):
                 assert any_server.command("SCRIPT", "LOAD", text) == sha.encode(), script
+
+
+def test_a_command_that_is_not_allowed_is_found_out(any_server: RedisServer) -> None:
+    """Each server words the refusal in its own way."""
+    any_server.add_user("weak", "secret", "~*", "&*", "+@all", "-zadd", "-xadd")
+    endpoint = Endpoint(
+        Topology.SINGLE, path=str(any_server.socket_path), username="weak", password="secret"
+    )
+    kept = Timeline(keep=1, most=100, header="")
+    for timeline, denied in ((None, ["ZADD"]), (kept, ["ZADD", "XADD"])):
+        with closing(open_link(replace(endpoint, timeline=timeline))) as link:
+            assert link.execute(self_test(keys.own_prefix("q"))) == denied

@@ -8,6 +8,7 @@ import sys
 
 import redis
 
+from qd.cli.session import person
 from qd.protocol import keys
 from tests.cli.conftest import ENVIRONMENT, Cli
 from tests.support.procs import running
@@ -33,6 +34,9 @@ def test_the_way_of_a_task_is_shown_after_it_is_gone(cli: Cli) -> None:
     found = cli("task", "show", "t1", "--timeline", "--json").json
     assert (found["schema"], found["id"]) == ("qd.task.timeline/1", "t1")
     assert [one["to"] for one in found["timeline"]] == ["pending", "archived", None]
+    # Who has deleted it?
+    assert {one["user"] for one in found["timeline"]} == {person()}
+    assert f"{person()}@" in done.out
 
 
 def test_without_a_timeline_it_says_what_to_set(cli: Cli, raw: redis.Redis) -> None:

@@ -61,7 +61,7 @@ def test_a_task_is_found_in_any_queue_and_after_it_is_gone(
         "active > gone (done)",
     ]
     assert found[0].as_dict().keys() == {
-        "at", "queue", "task_id", "type", "from", "to", "step", "attempt", "host", "pid", "reason",
+        "at", "queue", "task_id", "type", "from", "to", "step", "attempt", "user", "host", "pid", "reason",
         "next_at", "trace_id",
     }  # fmt: skip
     assert abs(found[0].at - datetime.now(UTC)) < timedelta(minutes=5) if found[0].at else False

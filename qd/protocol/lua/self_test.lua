@@ -8,8 +8,11 @@ local function try(name, ...)
   -- Redis and Valkey word it differently, and before 7.0 without the code.
   if type(reply) == 'table' and reply.err then
     local said = string.lower(reply.err)
-    if string.find(said, 'noperm', 1, true) or string.find(said, 'permission', 1, true) then
-      denied[#denied + 1] = name
+    for _, word in ipairs({ 'noperm', 'permission', "executing the script can't" }) do
+      if string.find(said, word, 1, true) then
+        denied[#denied + 1] = name
+        break
+      end
     end
   end
 end
