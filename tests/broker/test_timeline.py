@@ -15,7 +15,16 @@ from qd.broker.endpoint import Endpoint, Topology
 from qd.broker.link import Link
 from qd.protocol import keys
 from qd.protocol.op import Op
-from qd.protocol.ops import cron, endings, groups, inspect_tasks, tasks, timeline, upkeep
+from qd.protocol.ops import (
+    cron,
+    endings,
+    groups,
+    inspect_tasks,
+    pressure,
+    tasks,
+    timeline,
+    upkeep,
+)
 from qd.protocol.ops.endings import Ending, Fate
 from qd.protocol.ops.inspect import Container
 from qd.protocol.ops.inspect_tasks import Rewrite
@@ -174,6 +183,25 @@ def test_what_operators_do(link: Link, queue: Queue) -> None:
         ("t1", "run_tasks", "archived", "pending"),
         ("t1", "delete_tasks", "pending", ""),
     ]
+
+
+def test_what_a_full_queue_takes_in_is_noted_and_what_it_refuses_is_not(link: Link) -> None:
+    step = tasks.enqueue("mail", [new("t1"), new("t2")], now_ns=NOW_NS)
+    marks = pressure.Marks(warning=1, critical=1, margin=0)
+    link.execute(pressure.bounded(step, "mail", marks, count_as=pressure.REFUSED, now=NOW))
+    assert moves(link) == [("t1", "enqueue", "", "pending")]
+
+
+def test_a_task_that_waits_at_a_gate(link: Link, queue: Queue) -> None:
+    end = Ending(queue.hold("t1")[0], at=NOW + 60, waits="limit api")
+    assert link.execute(endings.park("mail", OWNER, [end], day=DAY, now=NOW)) == [Fate.OK]
+    one = last(link)
+    assert (one.step, one.after, one.next_at) == ("park", "scheduled", str(NOW + 60))
+    assert one.reason == "waits for limit api"
+    assert link.execute(endings.unpark("mail", ["t1"], now_ns=NOW_NS)) == []
+    assert (last(link).step, last(link).before, last(link).after) == (
+        "unpark", "scheduled", "pending",
+    )  # fmt: skip
 
 
 def test_what_is_refused_or_repeated_is_not_noted_again(link: Link, queue: Queue) -> None:
