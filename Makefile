@@ -11,7 +11,7 @@ APT = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	else echo "make: $(1) is missing: $(2)" >&2; $(3); fi
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test compat quick lint format bench chaos clock golden redis clean
+.PHONY: help demo test compat quick lint format bench chaos soak clock golden redis clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -44,6 +44,9 @@ bench: $(VENV)/.dev ## the benchmarks, peers beside qd: a quarter of an hour
 
 chaos: $(VENV)/.dev ## kill, freeze and starve a real fleet; SCENES="storm poison", PROFILE=short
 	$(RUN)/python -m tests.chaos $(SCENES) --profile $(or $(PROFILE),full)
+
+soak: $(VENV)/.dev ## an hour of work under one fault after the other; MINUTES=10
+	$(RUN)/python -m tests.chaos.soak --minutes $(or $(MINUTES),60)
 
 clock: $(VENV)/.dev ## cron times against a watched clock, a million delayed tasks; SCENES="dst flood"
 	$(RUN)/python -m tests.bench.clock $(SCENES)

@@ -174,6 +174,11 @@ def fetch(queue: str, owner: str) -> str:
     return f"qd:{{{queue}}}:fetch:{owner}"
 
 
+def kills(queue: str) -> str:
+    """qd: the worker processes that were killed in the last minute, with the tasks they were running."""
+    return f"qd:{{{queue}}}:kills"
+
+
 def events(queue: str) -> str:
     """qd: the transitions of tasks in a queue, while a timeline is kept; the latest stand last."""
     return f"qd:{{{queue}}}:events"

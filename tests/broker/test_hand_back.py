@@ -68,6 +68,66 @@ def test_that_somebody_killed_its_worker_is_forgiven_a_task_once(
     assert hand_back(link, "t1", killed=True) == ([], ["t1"])
 
 
+class Killings:
+    """Processes that are killed one after the other; the task `bad` was running in each, and others."""
+
+    def __init__(self, queue: Queue, link: Link) -> None:
+        self._queue = queue
+        self._link = link
+        self._count = 0
+
+    def kill(self, *company: str, with_bad: bool = True, at: int = NOW) -> list[str]:
+        """One more; returns what was archived for it."""
+        self._count += 1
+        owner = f"w{self._count}"
+        self._queue.take(9, nonce=owner, owner=owner)
+        running = [*(["bad"] if with_bad else []), *company]
+        step = upkeep.hand_back(
+            "mail",
+            owner,
+            running=[keys.task("mail", one) for one in running],
+            cause="signal 9",
+            killed=True,
+            day=DAY,
+            now_ns=at * 10**9,
+        )
+        return self._link.execute(step)[1]
+
+
+@pytest.fixture
+def killings(queue: Queue, link: Link) -> Killings:
+    queue.enqueue("bad", "a", "b")
+    return Killings(queue, link)
+
+
+def test_a_task_that_was_all_alone_in_the_two_that_were_killed_is_archived(
+    killings: Killings, raw: redis.Redis
+) -> None:
+    assert [killings.kill(), killings.kill()] == [[], ["bad"]]
+    assert raw.hget(keys.task("mail", "bad"), "qd_deaths") == b"2"
+
+
+def test_in_company_it_takes_a_third_alone(killings: Killings) -> None:
+    assert [killings.kill("a"), killings.kill("a", "b"), killings.kill()] == [[], [], ["bad"]]
+
+
+def test_company_is_never_blamed_for_kills(killings: Killings) -> None:
+    assert [killings.kill("a") for _ in range(4)] == [[]] * 4
+
+
+@pytest.mark.parametrize("stranger", [["a"], []])
+def test_while_others_are_killed_too_it_is_a_stranger(
+    killings: Killings, stranger: list[str]
+) -> None:
+    assert killings.kill() == []
+    assert killings.kill(*stranger, with_bad=False) == []
+    assert [killings.kill(), killings.kill()] == [[], []]
+
+
+def test_kills_more_than_a_minute_apart_say_nothing(killings: Killings) -> None:
+    assert [killings.kill(at=NOW + 61 * n) for n in range(4)] == [[]] * 4
+
+
 def test_the_second_death_archives_a_task_counts_it_as_failed_and_says_why(
     queue: Queue, link: Link, raw: redis.Redis
 ) -> None:

@@ -38,7 +38,7 @@ _KNOWN = re.compile(
 _GLOBAL = re.compile(
     r"asynq:(queues|servers|workers|schedulers)"
     r"|asynq:(servers|workers|schedulers):\{.*\}|asynq:scheduler_history:.*"
-    r"|qd:(types|birthmarks):\{.*\}|qd:\{.*\}:(fetch|cron):.*|qd:(lock|once):\{.*\}"
+    r"|qd:(types|birthmarks):\{.*\}|qd:\{.*\}:((fetch|cron):.*|kills)|qd:(lock|once):\{.*\}"
     r"|qd:schedule(:.*)?|qd:schedulers:\{.*\}",
     re.DOTALL,
 )

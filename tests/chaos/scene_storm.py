@@ -54,7 +54,8 @@ def run(stage: Stage) -> list[Measure]:
         Measure(
             f"{title}: extra starts",
             f"<= {verdict.in_flight} in flight",
-            f"{verdict.extra}, {len(verdict.unexplained)} unexplained",
+            f"{verdict.extra}, {len(verdict.unexplained)} unexplained; the last of those that had "
+            f"ended did so {1000 * verdict.latest:.0f} ms before the kill",
             verdict.extra <= verdict.in_flight and not verdict.unexplained,
         ),
         Measure(f"{title}: retries charged", "0", str(verdict.charged), verdict.charged == 0),

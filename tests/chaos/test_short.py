@@ -19,9 +19,6 @@ pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
 # These have tests of their own: test_ticks.py, test_failpoints.py.
 ELSEWHERE = {"cron", "changes", "failpoints"}
 
-# A SIGKILL may come from anybody; a task that sends it to its own process is found out late.
-KNOWN = {"poison (kill): deaths until archived"}
-
 
 @pytest.mark.parametrize("name", [name for name in SCENES if name not in ELSEWHERE])
 def test_nothing_is_lost_doubled_or_blamed(name: str, tmp_path: Path) -> None:
@@ -36,4 +33,4 @@ def is_excused(measure: Measure) -> bool:
     # A handler may have ended while its answer was on its way: more starts, each explained by a kill.
     explained = measure.name.endswith("extra starts") and ", 0 unexplained" in measure.measured
     is_a_time = re.search(r"\d (ms|s)\b", measure.target) is not None
-    return explained or is_a_time or measure.name in KNOWN
+    return explained or is_a_time

@@ -13,6 +13,7 @@
 -- KEYS[6]  processed_day    STRING asynq:{q}:processed:YYYY-MM-DD
 -- KEYS[7]  failed           STRING asynq:{q}:failed
 -- KEYS[8]  failed_day       STRING asynq:{q}:failed:YYYY-MM-DD
+-- KEYS[9]  kills            ZSET   qd:{q}:kills
 -- ARGV[1]  task_prefix      asynq:{q}:t:
 -- ARGV[2]  owner            the dead worker
 -- ARGV[3]  now_ns           nanoseconds
@@ -29,14 +30,17 @@
 -- include: types
 -- include: stats
 -- include: deaths
-local bad = check_types({ [KEYS[1]] = 'list', [KEYS[2]] = 'list', [KEYS[3]] = 'zset', [KEYS[4]] = 'zset' })
+-- include: kills
+local bad = check_types({ [KEYS[1]] = 'list', [KEYS[2]] = 'list', [KEYS[3]] = 'zset', [KEYS[4]] = 'zset', [KEYS[9]] = 'zset' })
 if bad then
   return bad
 end
-local running = {}
+local running, names = {}, {}
 for i = 12, #ARGV do
   running[ARGV[i]] = true
+  names[#names + 1] = ARGV[i]
 end
+local guilty = ARGV[10] == '1' and judge_kill(KEYS[9], ARGV[2], names, tonumber(ARGV[4]))
 local back, poison = {}, {}
 for _, id in ipairs(redis.call('LRANGE', KEYS[2], 0, -1)) do
   local task = ARGV[1] .. id
@@ -51,7 +55,12 @@ for _, id in ipairs(redis.call('LRANGE', KEYS[2], 0, -1)) do
     if ARGV[11] == '1' or running[task] then
       deaths = count_death(task, ARGV[5], ARGV[10] == '1')
     end
-    if deaths >= tonumber(ARGV[6]) then
+    local convicted = deaths > 0 and guilty and guilty(task)
+    if convicted then
+      -- The one that was forgiven counts after all.
+      redis.pcall('HINCRBY', task, 'qd_deaths', 1)
+    end
+    if convicted or deaths >= tonumber(ARGV[6]) then
       redis.call('ZADD', KEYS[4], ARGV[4], id)
       -- Put behind the message: of a field that comes twice, the later one counts (protobuf docs:
       -- "Last One Wins").

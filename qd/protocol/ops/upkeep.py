@@ -120,11 +120,12 @@ def hand_back(
     """
     Put back all that a dead worker held; returns the ids put back and the ids archived as poison.
 
-    *running* are the keys of all tasks it was running, in whatever queue, or None if nobody knows,
-    and it may have been any of those it held: this death is counted for them. One that was alone and has now seen two deaths is archived; in company, where another may
-    be the culprit, after five. If the worker was *killed* by somebody else, a task is spared once,
-    and then has five as well. Those archived count as failed on *day* (UTC). Safe to repeat: the
-    owner then holds nothing.
+    *running* are the keys of all tasks it was running, in whatever queue, or None if nobody knows, and
+    it may have been any of those it held: this death is counted for them. One that was alone and has
+    now seen two deaths is archived; in company, where another may be the culprit, after five. If the
+    worker was *killed*, maybe by somebody else, a task is spared once, and then has five as well,
+    unless all that were killed in the last minute were running it: `lib/kills.lua`. Those archived
+    count as failed on *day* (UTC). Safe to repeat: the owner then holds nothing.
     """
     now = now_ns // 1_000_000_000
     failure = Terms(queue="", error=f"worker died: {cause}", last_failed_at=now)
@@ -140,6 +141,7 @@ def hand_back(
             keys.processed_on(queue, day),
             keys.failed(queue),
             keys.failed_on(queue, day),
+            keys.kills(queue),
         ],
         [
             keys.task_prefix(queue),
