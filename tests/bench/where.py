@@ -100,7 +100,7 @@ async def profile(server: RedisServer, count: int, log: Path) -> tuple[dict[str,
     running = await start_worker(
         app,
         app.connection.endpoint,
-        note_running=lambda one, started: table.start(one) if started else table.end(one),
+        note_running=lambda one, until: table.start(one, until) if until else table.end(one),
     )
     with server.client() as raw:
         sampler.start()
