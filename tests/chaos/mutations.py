@@ -51,9 +51,9 @@ MUTATIONS = (
     ),
     Mutation(
         "an ending counts once",
-        f"{_LUA}/done.lua",
-        "if mine == 1 and redis.call('LREM', KEYS[1], from, id) == 0 then",
-        "if mine == 1 and redis.call('LREM', KEYS[1], from, id) == 9 then",
+        f"{_LUA}/lib/claim.lua",
+        "replies[n] = taken[id] and 1 or -1",
+        "replies[n] = 1",
         f"{_FENCE}::test_a_task_that_is_not_in_the_active_list_is_somebody_elses",
     ),
     Mutation(

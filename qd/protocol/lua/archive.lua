@@ -18,6 +18,7 @@
 -- Returns  per task: 1 archived, 0 gone, -1 stale; then how many old entries were trimmed
 -- include: types
 -- include: fence
+-- include: claim
 -- include: stats
 -- include: unlock
 -- include: trim
@@ -25,18 +26,9 @@ local bad = check_types({ [KEYS[1]] = 'list', [KEYS[2]] = 'zset', [KEYS[3]] = 'z
 if bad then
   return bad
 end
-local ids, replies, ended = {}, {}, 0
-for i = 7, #ARGV, 4 do
-  ids[#ids + 1] = ARGV[i]
-end
-local scores = lease_scores(KEYS[2], ids)
-local from = near_tail(KEYS[1], ids[1]) and -1 or 1
-for n, id in ipairs(ids) do
-  local at = 4 * n + 3
-  replies[n] = fence(ARGV[1] .. id, ARGV[2], scores[n], ARGV[at + 1], ARGV[at + 2])
-  if replies[n] == 1 and redis.call('LREM', KEYS[1], from, id) == 0 then
-    replies[n] = -1
-  end
+local ended = 0
+local ids, replies = claim(KEYS[1], KEYS[2], ARGV[1], ARGV[2], 7, 4)
+for n = 1, #ids do
   if replies[n] == 1 then
     ended = ended + 1
   end

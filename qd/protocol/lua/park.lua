@@ -15,24 +15,16 @@
 -- Returns  per task: 1 parked, 0 gone, -1 stale
 -- include: types
 -- include: fence
+-- include: claim
 local bad = check_types({ [KEYS[1]] = 'list', [KEYS[2]] = 'zset', [KEYS[3]] = 'zset', [KEYS[4]] = 'list' })
 if bad then
   return bad
 end
-local ids, replies, called = {}, {}, {}
-for i = 4, #ARGV, 5 do
-  ids[#ids + 1] = ARGV[i]
-end
-local scores = lease_scores(KEYS[2], ids)
-local from = near_tail(KEYS[1], ids[1]) and -1 or 1
+local called = {}
+local ids, replies = claim(KEYS[1], KEYS[2], ARGV[1], ARGV[2], 4, 5)
 for n, id in ipairs(ids) do
-  local at = 5 * n - 1
-  local task = ARGV[1] .. id
-  local mine = fence(task, ARGV[2], scores[n], ARGV[at + 1], ARGV[at + 2])
-  if mine == 1 and redis.call('LREM', KEYS[1], from, id) == 0 then
-    mine = -1
-  end
-  if mine == 1 then
+  if replies[n] == 1 then
+    local at, task = 5 * n - 1, ARGV[1] .. id
     redis.call('ZREM', KEYS[2], id)
     -- It was taken alone: a group it once came from must not have it back.
     if redis.call('HDEL', task, 'qd_called') == 1 then
@@ -47,7 +39,6 @@ for n, id in ipairs(ids) do
       --> note_move(id, 'active', 'scheduled', 'waits for ' .. ARGV[at + 4], ARGV[at + 3])
     end
   end
-  replies[n] = mine
 end
 -- Listed oldest first; pushed in reverse, the oldest is the next to run.
 for n = #called, 1, -1 do

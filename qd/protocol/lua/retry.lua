@@ -15,25 +15,17 @@
 -- Returns  per task: 1 moved, 0 gone, -1 stale
 -- include: types
 -- include: fence
+-- include: claim
 -- include: stats
 local bad = check_types({ [KEYS[1]] = 'list', [KEYS[2]] = 'zset', [KEYS[3]] = 'zset' })
 if bad then
   return bad
 end
-local ids, replies, failures = {}, {}, 0
-for i = 4, #ARGV, 6 do
-  ids[#ids + 1] = ARGV[i]
-end
-local scores = lease_scores(KEYS[2], ids)
-local from = near_tail(KEYS[1], ids[1]) and -1 or 1
+local failures = 0
+local ids, replies = claim(KEYS[1], KEYS[2], ARGV[1], ARGV[2], 4, 6)
 for n, id in ipairs(ids) do
-  local at = 6 * n - 2
-  local task = ARGV[1] .. id
-  local mine = fence(task, ARGV[2], scores[n], ARGV[at + 1], ARGV[at + 2])
-  if mine == 1 and redis.call('LREM', KEYS[1], from, id) == 0 then
-    mine = -1
-  end
-  if mine == 1 then
+  if replies[n] == 1 then
+    local at, task = 6 * n - 2, ARGV[1] .. id
     redis.call('ZREM', KEYS[2], id)
     redis.call('ZADD', KEYS[3], ARGV[at + 4], id)
     redis.call('HSET', task, 'msg', ARGV[at + 3], 'state', 'retry')
@@ -41,7 +33,6 @@ for n, id in ipairs(ids) do
     --> note_move(id, 'active', 'retry', said(ARGV[at + 3]), ARGV[at + 4], ARGV[at + 5])
     failures = failures + tonumber(ARGV[at + 5])
   end
-  replies[n] = mine
 end
 bump(KEYS[5], KEYS[4], failures, ARGV[3])
 bump(KEYS[7], KEYS[6], failures, ARGV[3])

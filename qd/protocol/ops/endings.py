@@ -83,9 +83,13 @@ def done(
 ) -> Op[list[Fate]]:
     """Forget tasks that succeeded; releases their locks, counts them on *day* (UTC)."""
     args: list[Argument] = [keys.task_prefix(queue), owner, now + constants.STATS_TTL]
+    unique = any(ending.unique_key for ending in endings)
+    args.append(4 if unique else 3)
     for ending in endings:
         held = ending.held
-        args += (held.id, held.low, held.high, ending.unique_key)
+        args += (held.id, held.low, held.high)
+        if unique:
+            args.append(ending.unique_key)
     return script(
         _DONE,
         [

@@ -27,12 +27,13 @@ local function fence(task, owner, score, low, high)
   if found[1] ~= 'active' or (found[2] or '') ~= owner then
     return -1
   end
-  if score then
+  -- Compared as text first, for that is what it nearly always comes to.
+  if score and (score ~= low or low ~= high) then
     score = tonumber(score)
     if score < tonumber(low) or score > tonumber(high) then
       return -1
     end
-  elseif owner == '' then
+  elseif not score and owner == '' then
     return -1
   end
   -- No lease although the owner is right: it was evicted or lost in a restore; the task is still mine.
