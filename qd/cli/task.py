@@ -174,6 +174,7 @@ def show_task(session: Session, view: TaskView, schema: str) -> None:
         "error": view.error,
         "worker deaths": view.deaths or None,
         "last death": view.cause,
+        "waits for": " ".join(view.waits) or None,
         "owner": view.owner,
         "lease until": view.lease_until,
         "timeout": f"{view.timeout}s" if view.timeout else None,

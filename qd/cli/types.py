@@ -104,6 +104,22 @@ class Rate(click.ParamType[float]):
         return float(match[1]) / _SECONDS[match[2]]
 
 
+class StartRate(click.ParamType[float]):
+    """Text as in the configuration, such as `90/min`, to a number per second; 0 stands for any."""
+
+    name = "rate"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        from qd.config.kinds import RATE
+
+        try:
+            return RATE.parse(value)
+        except ValueError as error:
+            return self.fail(str(error), param, ctx)
+
+
 class Percent(click.ParamType[float]):
     """Text such as `20%` to a share from 0 to 1."""
 

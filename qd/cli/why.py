@@ -85,6 +85,10 @@ def _delayed(facts: Diagnosis, now: datetime) -> Iterator[Reason]:
             f"{'was' if late else 'is'} due {when}.",
             f"qd task run {task.id}",
         )
+    elif task.waits:
+        yield _gate(facts)
+        verb = "was" if late else "is"
+        yield Reason("safety", f"Should nobody call it, it {verb} looked at again {when}.")
     else:
         verb = "was" if late else "is"
         yield Reason("scheduled", f"It {verb} scheduled for {when}.", f"qd task run {task.id}")
@@ -95,6 +99,23 @@ def _delayed(facts: Diagnosis, now: datetime) -> Iterator[Reason]:
             "qd scheduler --app MODULE",
         )
     yield from _obstacles(facts, now)
+
+
+def _gate(facts: Diagnosis) -> Reason:
+    """What a parked task waits for."""
+    kind, name, *rest = (*facts.task.waits, "", "")
+    key = f" for {rest[0]}" if rest[0] else ""
+    text = f"It waits at the {kind} {name}{key}"
+    line = facts.line
+    if line is None:
+        return Reason(kind, f"{text}.", f"qd {kind} show {name}")
+    if line.holders:
+        text += f": {line.running} of {line.slots} slots are taken, by {', '.join(line.holders)}"
+    if line.ahead is not None:
+        text += f"; {plural(line.ahead, 'task')} {_are(line.ahead)} ahead of it"
+    if line.seconds:
+        text += f", about {rough(line.seconds)} at its rate"
+    return Reason(kind, f"{text}.", f"qd {kind} show {name}")
 
 
 def _waiting(facts: Diagnosis, now: datetime) -> Iterator[Reason]:

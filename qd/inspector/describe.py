@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from qd import jsoncodec
 from qd.errors import DecodeError
 from qd.inspector.values import moment, moment_ns
 from qd.inspector.views import TaskView
 from qd.protocol import codec
 from qd.protocol.ops.inspect import Stored
 from qd.protocol.state import TaskState
+
+
+def waits_for(stored: str) -> tuple[str, ...]:
+    """What a task says that it waits for: the kind of a gate, its name, and more."""
+    try:
+        found = jsoncodec.loads(stored.encode())
+    except ValueError:
+        return ()
+    return tuple(map(str, found)) if isinstance(found, list) else ()
 
 
 def describe(task: Stored, queue: str, state: str, *, now: float) -> TaskView:
@@ -31,6 +41,7 @@ def describe(task: Stored, queue: str, state: str, *, now: float) -> TaskView:
         "owner": task.owner,
         "deaths": task.deaths,
         "cause": task.cause,
+        "waits": waits_for(task.waits) if state == TaskState.SCHEDULED else (),
     }
     if not task.message:
         return TaskView(task.id, queue, state, missing=True, **stored)  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from qd.inspector.views import QueueView, RunningView, ServerView, TaskView
+from qd.inspector.views import LineView, QueueView, RunningView, ServerView, TaskView
 from qd.protocol.state import TaskState
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ class Diagnosis:
     - `ahead`: tasks that are taken before it; None unless it is pending, or when there are too many
       to count. `rate`: tasks a second that its queue does now, or on average today
     - `more_important`: queues with tasks that all of `servers` strictly prefer
+    - `line`: where it stands in the line of the limit that it waits at
     - `lock_holder`, `lock_left`: the task that has the uniqueness lock, and for how many seconds
     """
 
@@ -40,6 +41,7 @@ class Diagnosis:
     rate: float | None = None
     rate_of_today: bool = False
     more_important: tuple[str, ...] = ()
+    line: LineView | None = None
     lock_holder: str = ""
     lock_left: float = 0.0
 
@@ -71,6 +73,7 @@ def diagnose(inspector: Inspector, task: TaskView) -> Diagnosis:
         rate,
         of_today,
         _more_important(inspector, task.queue, servers),
+        inspector.limits.place(task) if task.waits[:1] == ("limit",) else None,
         holder,
         left,
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from qd.broker.link import Link
 from qd.inspector.groups import Groups
+from qd.inspector.limits import Limits
 from qd.inspector.queues import Queues
 from qd.inspector.schedulers import Schedulers
 from qd.inspector.servers import Servers
@@ -40,6 +41,7 @@ class Inspector:
         self.servers = Servers(link, clock)
         self.schedulers = Schedulers(link, clock)
         self.stats = Stats(link, self.queues)
+        self.limits = Limits(link)
         self._link = link
         self._clock = clock
 

@@ -27,6 +27,7 @@ class TaskView:
     - `timeout`, `retention`: seconds, 0 means none; `retried` of `max_retry` retries are used up
     - `orphaned`: it counts as running, but nobody renews its lease; it will be recovered
     - `owner`, `deaths`, `cause`: the worker that runs it, how many workers died while they did, how
+    - `waits`: what a scheduled task waits for, if it is not its time: `limit`, the name, the key
     - `missing`: its id is listed, but its message is gone; little more than the id is known
     - `undecodable`: its message cannot be read; `raw` are the bytes, the fields from it are empty
     """
@@ -57,6 +58,7 @@ class TaskView:
     owner: str = ""
     deaths: int = 0
     cause: str = ""
+    waits: tuple[str, ...] = ()
     missing: bool = False
     undecodable: bool = False
     raw: bytes = b""
@@ -89,6 +91,7 @@ class TaskView:
             "owner": self.owner,
             "deaths": self.deaths,
             "cause": self.cause,
+            "waits_for": list(self.waits),
             "missing": self.missing,
             "undecodable": self.undecodable,
             "raw_base64": as_base64(self.raw) if self.undecodable else None,
@@ -174,6 +177,43 @@ class GroupView:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class LimitView:
+    """
+    A limit and what goes on there.
+
+    - `rate` (starts per second), `burst`, `concurrency`: as they hold now, 0 = any; `set_by_hand`
+      names those that an operator has set, `configured` has what they were before
+    - `running`: tasks with a slot; `waiting`: tasks in line, of the first thousand keys that have any
+    """
+
+    name: str
+    rate: float
+    burst: int
+    concurrency: int
+    per: str
+    key: str
+    set_by_hand: tuple[str, ...]
+    configured: dict[str, float]
+    running: int
+    waiting: int
+    keys: int
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class LineView:
+    """The place of a task in the line of a limit; `seconds` until its turn, if there is a rate."""
+
+    ahead: int | None
+    running: int
+    slots: int
+    holders: tuple[str, ...]
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)

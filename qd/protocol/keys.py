@@ -234,6 +234,11 @@ def limit_held(name: str) -> str:
     return f"qd:{{limit:{name}}}:held"
 
 
+def limit_line(name: str, key: str) -> str:
+    """qd: the tasks that wait for one key of a limit, in their order."""
+    return f"qd:{{limit:{name}}}:line:{key}"
+
+
 def limit_set(name: str) -> str:
     """qd: what an operator has set of a limit."""
     return f"qd:{{limit:{name}}}:set"

@@ -26,6 +26,7 @@ from tests.chaos import (
     scene_failpoints,
     scene_frozen,
     scene_full,
+    scene_limits,
     scene_loop,
     scene_orphans,
     scene_outage,
@@ -52,6 +53,9 @@ SCENES: dict[str, Callable[[Stage], list[Measure]]] = {
     "pid1": scene_pid1.run,
     "cron": scene_cron.run,
     "changes": scene_changes.run,
+    "limit-rate": scene_limits.rate,
+    "limit-slots": scene_limits.slots,
+    "limit-others": scene_limits.held_back,
     "failpoints": scene_failpoints.run,
 }
 SERVER_ARGS = {"restart": scene_outage.AOF}

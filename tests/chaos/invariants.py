@@ -39,7 +39,8 @@ _GLOBAL = re.compile(
     r"asynq:(queues|servers|workers|schedulers)"
     r"|asynq:(servers|workers|schedulers):\{.*\}|asynq:scheduler_history:.*"
     r"|qd:(types|birthmarks):\{.*\}|qd:\{.*\}:((fetch|cron):.*|kills)|qd:(lock|once):\{.*\}"
-    r"|qd:schedule(:.*)?|qd:schedulers:\{.*\}",
+    r"|qd:schedule(:.*)?|qd:schedulers:\{.*\}"
+    r"|qd:limits|qd:\{limit:.*\}:.*",
     re.DOTALL,
 )
 

@@ -322,6 +322,7 @@ def test_json_of_a_task_is_stable(inspector: Inspector, store: Store) -> None:
         "owner": "",
         "deaths": 0,
         "cause": "",
+        "waits_for": [],
         "missing": False,
         "undecodable": False,
         "raw_base64": None,

@@ -83,6 +83,7 @@ class Stored:
     owner: str = ""
     deaths: int = 0
     cause: str = ""
+    waits: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +290,7 @@ def _stored(fields: Sequence[Any]) -> Stored:
         owner,
         deaths,
         cause,
+        waits,
     ) = fields
     return Stored(
         id=text(id_),
@@ -304,6 +306,7 @@ def _stored(fields: Sequence[Any]) -> Stored:
         owner=text(owner or b""),
         deaths=whole(deaths) or 0,
         cause=text(cause or b""),
+        waits=text(waits or b""),
     )
 
 

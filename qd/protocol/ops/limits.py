@@ -184,6 +184,16 @@ def show(name: str) -> Op[Shown]:
     )
 
 
+def place(name: str, member: Member) -> Op[int | None]:
+    """How many tasks are ahead of one in the line of its key; None if it does not stand there."""
+    return command(
+        "ZRANK",
+        [keys.limit_line(name, member.key)],
+        [member.task],
+        lambda reply: None if reply is None else int(reply),
+    )
+
+
 def publish(documents: Mapping[str, bytes]) -> Op[int]:
     """Make limits known to tools, by name, as JSON. Safe to repeat."""
     args = [value for pair in documents.items() for value in pair]
