@@ -67,7 +67,10 @@ class Gate(Protocol):
         """A task it let pass is parked by another gate."""
 
     def ended(self, run: Run, error: BaseException | None) -> None:
-        """The run of a task it let pass is over: *error* is None if it went well."""
+        """
+        The run of a task it let pass is over: *error* is None if it went well, `LeaseLost` if the task
+        goes on elsewhere. Not told of a task that is put back because the worker stops.
+        """
 
     def renewals(self, runs: Sequence[Run]) -> list[Op[int]]:
         """

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from qd import jsoncodec
 from qd.broker.async_link import AsyncLink
 from qd.client.calling import bring
-from qd.errors import BrokerError
+from qd.errors import BrokerError, LeaseLost
 from qd.handlers.limit import Limit
 from qd.protocol import constants, keys
 from qd.protocol.op import Op
@@ -60,8 +60,9 @@ class LimitGate:
     def unused(self, run: Run) -> None:
         self._send([self._member(run)], unused=True)
 
-    def ended(self, run: Run, _error: BaseException | None) -> None:
-        if self._has_slots:
+    def ended(self, run: Run, error: BaseException | None) -> None:
+        # A task whose lease is lost goes on elsewhere, with its slot.
+        if self._has_slots and not isinstance(error, LeaseLost):
             if not self._ended:
                 self._loop.call_soon(self._flush)
             self._ended.append(self._member(run))
