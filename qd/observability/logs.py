@@ -15,6 +15,9 @@ from typing import Any, TextIO
 from qd import jsoncodec
 
 _FACTS = ("task_type", "task_id", "queue", "attempt")
+STARTS = "qd.task.start"
+"""The logger of the lines that say that a task has begun."""
+
 _OWN_FRAMES = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep  # noqa: PTH100, PTH120 - at every start
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _COLOURS = {"WARNING": "\x1b[33m", "ERROR": "\x1b[31m", "CRITICAL": "\x1b[31m", "DEBUG": "\x1b[2m"}
@@ -43,15 +46,11 @@ class TextFormatter(logging.Formatter):
         if self._colour and record.levelname in _COLOURS:
             line = f"{_COLOURS[record.levelname]}{line}\x1b[0m"
         if record.exc_info and record.exc_info[1] is not None:
-            line += "\n" + own_traceback(record.exc_info[1], full=self._is_debug())
+            line += "\n" + own_traceback(record.exc_info[1], full=_is_debug())
         details = getattr(record, "details", "")
         if details:
             line += "\n" + "\n".join(map(one_line, details.splitlines()))
         return line
-
-    @staticmethod
-    def _is_debug() -> bool:
-        return logging.getLogger("qd").isEnabledFor(logging.DEBUG)
 
 
 _SHORT = {"task_id": "id"}
@@ -75,10 +74,14 @@ class JsonFormatter(logging.Formatter):
             **_facts(record),
         }
         if record.exc_info and record.exc_info[1] is not None:
-            line["traceback"] = own_traceback(record.exc_info[1], full=False)
+            line["traceback"] = own_traceback(record.exc_info[1], full=_is_debug())
         elif getattr(record, "details", ""):
             line["details"] = record.__dict__["details"]
         return jsoncodec.dumps(line).decode()
+
+
+def _is_debug() -> bool:
+    return logging.getLogger("qd").isEnabledFor(logging.DEBUG)
 
 
 def _facts(record: logging.LogRecord) -> dict[str, Any]:
@@ -130,3 +133,6 @@ def set_up(level: str, form: str, file: str, *, role: str, stream: TextIO | None
     root.addHandler(handler)
     root.setLevel(logging.WARNING)
     logging.getLogger("qd").setLevel(_LEVELS[level])
+    # Whoever watches a terminal wants to see what begins; elsewhere it would double the lines.
+    shown = terminal or level == "debug"
+    logging.getLogger(STARTS).setLevel(logging.NOTSET if shown else logging.WARNING)

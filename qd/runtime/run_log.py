@@ -1,4 +1,8 @@
-"""The log lines about runs: one for each end, with the handler's traceback where there is one."""
+"""
+The log lines about runs: one for each end, with the handler's traceback where there is one.
+
+On a terminal, and at debug, there is one for each start as well.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from qd.observability.logs import STARTS
 from qd.observability.success_lines import success_lines
 from qd.policy.outcome import Action, Outcome
 from qd.runtime.run import Run
 
 _log = logging.getLogger("qd.task")
+_starts = logging.getLogger(STARTS)
 
 
 class RunLog:
@@ -21,8 +27,8 @@ class RunLog:
         self._lines = success_lines(call_soon)
 
     def started(self, run: Run) -> None:
-        if _log.isEnabledFor(logging.DEBUG):
-            _log.debug("start", extra=_facts(run))
+        if _starts.isEnabledFor(logging.INFO):
+            _starts.info("start", extra=_facts(run))
 
     def cancelled(self, run: Run) -> None:
         _log.info("cancelled", extra=_facts(run))

@@ -134,11 +134,30 @@ def test_the_traceback_of_an_error_comes_with_its_line(form: str) -> None:
     assert "fake.py" not in said
 
 
-def test_debug_shows_the_whole_traceback_to_people() -> None:
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_debug_shows_the_whole_traceback(form: str) -> None:
     stream = io.StringIO()
-    logs.set_up("debug", "text", "", role="worker", stream=stream)
+    logs.set_up("debug", form, "", role="worker", stream=stream)
     log.error("failed", exc_info=called_by_qd(work))
     assert "fake.py" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("terminal", "level", "shown"),
+    [
+        (True, "info", True),
+        (True, "warning", False),
+        (False, "info", False),
+        (False, "debug", True),
+    ],
+)
+def test_starts_of_tasks_are_shown_on_a_terminal_or_at_debug(
+    terminal: bool, level: str, shown: bool
+) -> None:
+    stream = Terminal() if terminal else io.StringIO()
+    logs.set_up(level, "auto", "", role="worker", stream=stream)
+    logging.getLogger(logs.STARTS).info("start")
+    assert ("start" in stream.getvalue()) == shown
 
 
 def test_levels_hold_for_qd_and_libraries_speak_from_warning_on() -> None:
