@@ -103,7 +103,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1.0, help="fewer tasks: 0.1")
     parser.add_argument("--only", nargs="+", choices=_SCENES, default=_SCENES)
-    parser.add_argument("--pending", type=int, default=3_000_000, help="most tasks in a queue")
+    parser.add_argument("--pending", type=int, default=10_000_000, help="most tasks in a queue")
     parser.add_argument("--no-peers", dest="peers", action="store_false")
     return parser.parse_args()
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import redis
+
 from tests.bench.measure import (
+    ROOT,
     Figures,
     client_of,
     idle,
@@ -42,6 +46,7 @@ def wake_up(server: RedisServer, count: int, folder: Path) -> dict[str, Figures]
                     eventually(lambda sent=sent: processed(raw) >= sent, within=10)
                     time.sleep(0.01)
             found[f"wake-up, {name} producer"] = _summary(stamps)
+        found["wake-up, qd producer"]["idle round trip, ms"] = _idle_round_trip(raw)
         found["idle, 2 workers"] = idle(server, pid, _IDLE_SECONDS) | {
             "PSS, MiB, all processes": pss_mib(pid)
         }
@@ -76,7 +81,26 @@ def start_up(server: RedisServer, rounds: int, folder: Path) -> Figures:
             eventually(lambda n=n: processed(raw) >= n, within=20)
     client.close()
     raw.close()
-    return _summary(stamps)
+    return _summary(stamps) | {"imports, ms": statistics.median(_import() for _ in range(rounds))}
+
+
+def _import() -> float:
+    """How long Python takes to start and import what a supervisor imports before it forks, in ms."""
+    program = "import qd.cli.main, qd.cli.worker, qd.app.run, qd.app.children"
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
+    return (time.perf_counter() - began) * 1000
+
+
+def _idle_round_trip(raw: redis.Redis) -> float:
+    """A single PING after a moment of sleep, in ms, as the bare client makes it."""
+    took = []
+    for _ in range(50):
+        time.sleep(0.02)
+        began = time.perf_counter()
+        raw.ping()
+        took.append((time.perf_counter() - began) * 1000)
+    return statistics.median(took)
 
 
 @contextmanager
