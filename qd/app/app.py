@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from qd.client.client import AroundEnqueue, Client
     from qd.client.room import OnPressure
     from qd.inspector.inspector import Inspector
+    from qd.runtime.breaker_gate import OnBreaker
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -67,6 +68,7 @@ class App:
         self.error_hook: OnError | None = None
         self.transition_hooks: list[OnTransition] = []
         self.pressure_hooks: list[OnPressure] = []
+        self.breaker_hooks: list[OnBreaker] = []
         self.failure_test: Callable[[BaseException], bool] | None = None
         self._declared: dict[str, Declared] = {}
         self._config = config
@@ -309,6 +311,16 @@ class App:
         before the first enqueue; it must be quick, and what it raises is logged.
         """
         self.pressure_hooks.append(function)
+        return function
+
+    def on_breaker(self, function: OnBreaker) -> OnBreaker:
+        """
+        Call *function(change)* when a circuit breaker opens, half-opens or closes (see `breakers`).
+
+        In the worker process whose task made it, on the event loop: it must be quick. What it raises
+        is logged.
+        """
+        self.breaker_hooks.append(function)
         return function
 
     def is_failure(self, function: Callable[[BaseException], bool]) -> Callable[..., bool]:

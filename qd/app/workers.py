@@ -14,9 +14,11 @@ from qd.app.app import App
 from qd.app.client import make_bounds, make_composer
 from qd.broker.endpoint import Endpoint
 from qd.config.model import Settings
+from qd.handlers.breaker import breakers_of
 from qd.handlers.limit import Limit, limits_of
 from qd.handlers.retries import RetryRules
 from qd.maintenance.process import Scheduler
+from qd.runtime.breaker_gate import BreakerGate
 from qd.runtime.limit_gate import LimitGate
 from qd.runtime.worker import NoteRunning, Worker, WorkerOptions
 
@@ -130,7 +132,14 @@ def worker_options(app: App, state: Mapping[str, Any]) -> WorkerOptions:
         state=state,
         queue_prefix=app.settings.queue_prefix,
         once_keep=settings.once_keep,
-        make_gates=lambda link, owner: [LimitGate(one, link, owner) for one in limits],
+        # Breakers first: what waits for one uses nothing up of a limit.
+        make_gates=lambda link, owner: [
+            *(
+                BreakerGate(one, link, is_failure=app.failure_test, hooks=app.breaker_hooks)
+                for one in breakers_of(app.settings.breakers)
+            ),
+            *(LimitGate(one, link, owner) for one in limits),
+        ],
     )
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from qd.config.breakers import BreakerSettings
 from qd.config.kinds import (
     DURATION,
     LISTEN_ADDRESS,
@@ -248,6 +249,9 @@ class Settings:
         LimitSettings,
         "How often tasks start and how many run at a time, over all hosts, by name.",
         name=QUEUE,
+    )
+    breakers: Mapping[str, BreakerSettings] = entries(
+        BreakerSettings, "When tasks wait because what they need has failed, by name.", name=QUEUE
     )
     backpressure: BackpressureSettings = section(
         BackpressureSettings, "What becomes of new tasks when a queue has too many."

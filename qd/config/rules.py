@@ -33,6 +33,10 @@ def conflicts(settings: Settings) -> Iterator[Conflict]:
                 "limits nothing; set a rate such as 90/min, a concurrency, or both",
             )
     yield from _pressure_conflicts(settings.backpressure)
+    for name, breaker in settings.breakers.items():
+        if not breaker.failures and not breaker.ratio:
+            key = f"breakers.{_quoted(name)}"
+            yield Conflict((f"{key}.failures", f"{key}.ratio"), "never opens; set one of the two")
     for name, overrides in settings.tasks.items():
         if overrides.retry is not None:
             yield from _retry_conflicts(f"tasks.{_quoted(name)}.retry", overrides.retry)

@@ -35,6 +35,7 @@ _YAML_WORDS = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y",
 _EXAMPLE_NAMES = {
     "tasks": "email:send",
     "limits": "stripe",
+    "breakers": "sms",
     "queues": "low",
     "schedule": "nightly-report",
 }

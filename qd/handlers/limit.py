@@ -36,7 +36,7 @@ class Limit:
         handler = self.router.find(task_type)
         if handler is not None and self.name in handler.limits:
             return True
-        if any(_fits(pattern, task_type) for pattern in self.settings.types):
+        if any(fits(pattern, task_type) for pattern in self.settings.types):
             return True
         return any(queue == self.queue_prefix + name for name in self.settings.queues)
 
@@ -44,12 +44,8 @@ class Limit:
         """What the task counts for: empty for all alike, else type, queue or what `key` leads to."""
         parts = {"type": [message.type], "queue": [queue]}.get(self.settings.per, [])
         if self.settings.key:
-            parts.append(_value_at(self.settings.key, message))
-        key = " ".join(parts)
-        if len(key) <= _LONGEST_KEY:
-            return key
-        # A whole document as a key would be kept in Redis for each task that waits.
-        return hashlib.sha256(key.encode()).hexdigest()
+            parts.append(value_at(self.settings.key, message))
+        return short_key(" ".join(parts))
 
 
 def limits_of(
@@ -82,13 +78,19 @@ def check_names(pattern: str, names: Sequence[str], known: Iterable[str]) -> Non
             )
 
 
-def _fits(pattern: str, task_type: str) -> bool:
+def short_key(key: str) -> str:
+    """Return a key as it is, or its digest if it is long: it is kept in Redis for each task that waits."""
+    return key if len(key) <= _LONGEST_KEY else hashlib.sha256(key.encode()).hexdigest()
+
+
+def fits(pattern: str, task_type: str) -> bool:
+    """True if a task type is *pattern*, or begins with what stands before its star."""
     if pattern.endswith("*"):
         return task_type.startswith(pattern[:-1])
     return task_type == pattern
 
 
-def _value_at(path: str, message: TaskMessage) -> str:
+def value_at(path: str, message: TaskMessage) -> str:
     """The value under a path such as `payload.tenant.id`; empty if there is none."""
     where, _, rest = path.partition(".")
     if where == "headers":

@@ -48,6 +48,7 @@ _COUNTED = {
     tally.HANDED_BACK: (("outcome",), "Tasks of dead workers that were put back, or archived."),
     tally.DEATHS: (("cause",), "Worker processes that died."),
     tally.ACTIONS: (("action",), "What the scheduler process has done with tasks."),
+    tally.BREAKERS: (("breaker", "state"), "Circuit breakers that opened, half-opened or closed."),
     tally.REDIS_ERRORS: (("kind",), "Calls that Redis refused or did not answer."),
 }
 _TIMED = {

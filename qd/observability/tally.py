@@ -23,6 +23,7 @@ LATENCY = "asynq_task_latency_seconds"
 HANDED_BACK = "qd_orphans_handed_back_total"
 DEATHS = "qd_worker_deaths_total"
 ACTIONS = "qd_scheduler_actions_total"
+BREAKERS = "qd_breaker_changes_total"
 REDIS_ERRORS = "qd_redis_errors_total"
 
 LONGEST_REPORT = 60_000

@@ -16,6 +16,9 @@ SCHEDULERS = "asynq:schedulers"
 TYPES = "qd:types"
 BIRTHMARKS = "qd:birthmarks"
 CANCEL_CHANNEL = "asynq:cancel"
+BREAKERS = "qd:breakers"
+"""qd: the breakers that workers go by, by name, as JSON."""
+
 LIMITS = "qd:limits"
 """qd: the limits that workers go by, by name, as JSON."""
 
@@ -217,6 +220,16 @@ def lock(name: str) -> str:
 def once(key: str) -> str:
     """qd: what is known of a side effect that must happen once."""
     return f"qd:once:{{{key}}}"
+
+
+def breaker_prefix(name: str) -> str:
+    """qd: what stands before all keys of a breaker; it has a slot of a cluster for itself."""
+    return f"qd:{{breaker:{name}}}:"
+
+
+def breaker_index(name: str) -> str:
+    """qd: the keys of a breaker that are not at rest."""
+    return f"qd:{{breaker:{name}}}:index"
 
 
 def limit_prefix(name: str) -> str:

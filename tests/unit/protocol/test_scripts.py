@@ -132,7 +132,7 @@ def test_what_fills_a_server_is_refused_when_it_is_full(name: str) -> None:
 def test_no_script_knows_the_names_of_keys_or_the_time(name: str) -> None:
     assert "asynq:" not in body(name)
     # The starts under a limit are counted by one clock, whatever those of the hosts say.
-    assert name.startswith("limit_") or "call('TIME'" not in body(name)
+    assert name.startswith(("limit_", "breaker_")) or "call('TIME'" not in body(name)
 
 
 def test_key_names_stand_in_one_file() -> None:
