@@ -11,9 +11,9 @@ class TaskMoved:
     """
     A worker process has moved a task `before` one state `after` another, and Redis has confirmed it.
 
-    `after` is None if the task is gone: it has succeeded, or was revoked. `attempt` is the run that
-    began or ended, from 1. `reason` says why it is retried or dead, or what it waits for. `next_at`
-    (Unix seconds) is when it is due again, if it is.
+    `after` is None if the task is gone: it has succeeded, unless `reason` is "revoked". Else `reason`
+    says why it is retried or dead, or what it waits for. `attempt` is the run that began or ended,
+    from 1. `next_at` (Unix seconds) is when it is due again, if it is.
     """
 
     task_id: str

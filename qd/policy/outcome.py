@@ -19,6 +19,8 @@ _ERROR_MAX = 8 * 1024
 
 class Action(StrEnum):
     DONE = "done"
+    REVOKE = "revoke"
+    """It is gone as well, because its handler said that it is not wanted any more."""
     COMPLETE = "complete"
     RETRY = "retry"
     ARCHIVE = "archive"
@@ -61,7 +63,7 @@ def failed(
     all the same, as in asynq.
     """
     if isinstance(error, RevokeTask):
-        return DONE
+        return Outcome(Action.REVOKE)
     text = describe(error)
     if isinstance(error, Snooze):
         return Outcome(Action.RETRY, text, delay(), is_failure=False)

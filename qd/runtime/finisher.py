@@ -28,6 +28,7 @@ from qd.runtime.run import Run
 
 _OPERATIONS: dict[Action, Callable[..., Op[list[Fate]]]] = {
     Action.DONE: endings.done,
+    Action.REVOKE: endings.revoke,
     Action.COMPLETE: endings.complete,
     Action.RETRY: endings.retry,
     Action.ARCHIVE: endings.archive,
@@ -170,7 +171,7 @@ def _headers_after(run: Run) -> tuple[tuple[str, str], ...]:
 def _ending(run: Run, outcome: Outcome, result: bytes | None, now: float) -> Ending:
     message, terms = run.message, run.message.terms
     action: Any = outcome.action
-    if action is Action.DONE:
+    if action in (Action.DONE, Action.REVOKE):
         return Ending(run.held, unique_key=terms.unique_key)
     if action is Action.COMPLETE:
         completed = codec.with_terms(message, completed_at=int(now))

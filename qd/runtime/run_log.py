@@ -37,6 +37,8 @@ class RunLog:
         took = time.time() - run.started_at if run.started_at else 0.0
         if decided.action in (Action.DONE, Action.COMPLETE):
             self._succeeded(run, took)
+        elif decided.action is Action.REVOKE:
+            _log.info("revoked after %.3f s", took, extra=_facts(run))
         elif decided.action is Action.RETRY:
             _retried(run, took, decided, error)
         else:

@@ -10,7 +10,12 @@ from qd.observability.tally import Tally
 from qd.policy.outcome import Action, Outcome
 from qd.runtime.run import Run
 
-_STATUS = {Action.DONE: "success", Action.COMPLETE: "success", Action.ARCHIVE: "dead"}
+_STATUS = {
+    Action.DONE: "success",
+    Action.REVOKE: "success",
+    Action.COMPLETE: "success",
+    Action.ARCHIVE: "dead",
+}
 
 
 class RunMeter:

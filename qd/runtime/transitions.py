@@ -19,6 +19,7 @@ Deliver = Callable[[str, list[Taken], int], None]
 
 _AFTER: dict[Action, TaskState | None] = {
     Action.DONE: None,
+    Action.REVOKE: None,
     Action.COMPLETE: TaskState.COMPLETED,
     Action.RETRY: TaskState.RETRY,
     Action.ARCHIVE: TaskState.ARCHIVED,
@@ -57,7 +58,7 @@ class Transitions:
                 run.queue,
                 TaskState.ACTIVE,
                 _AFTER[action],
-                ending.waits or error,
+                "revoked" if action is Action.REVOKE else ending.waits or error,
                 float(ending.at) if action in _DUE_AGAIN else None,
             )
 

@@ -95,6 +95,12 @@ def test_a_retry_says_which_attempt_has_failed_why_and_when_the_next_one_is(
     assert (one.step, one.before, one.after, one.attempt) == ("forward", "retry", "pending", "2")
 
 
+def test_a_revoked_task_has_not_succeeded(link: Link, queue: Queue) -> None:
+    end = Ending(queue.hold("t1")[0])
+    assert link.execute(endings.revoke("mail", OWNER, [end], day=DAY, now=NOW)) == [Fate.OK]
+    assert (last(link).step, last(link).after) == ("revoke", "")
+
+
 def test_a_snooze_is_not_an_attempt(link: Link, queue: Queue) -> None:
     end = Ending(queue.hold("t1")[0], message=message("t1"), at=NOW + 9, is_failure=False)
     link.execute(endings.retry("mail", OWNER, [end], day=DAY, now=NOW))

@@ -73,3 +73,20 @@ def test_each_transition_is_noted_once_although_workers_are_killed(daemon: Daemo
     assert steps[UNSEEN] == 0
     # What is read of the queue as a whole is the same.
     assert Counter(one.step for one in daemon.inspector.timeline.recent()) == steps
+
+
+def test_a_reload_switches_it_on_and_off(daemon: Daemon) -> None:
+    proc = daemon.start()
+
+    def is_noted() -> bool:
+        task_id = daemon.enqueue("fine")
+        assert daemon.settled(task_id) == ""
+        return any(one.step == "done" for one in daemon.inspector.timeline.of_task(task_id))
+
+    assert not is_noted()
+    daemon.configure(**KEEP)
+    proc.signal(signal.SIGHUP)
+    eventually(is_noted, 20)
+    daemon.configure()
+    proc.signal(signal.SIGHUP)
+    eventually(lambda: not is_noted(), 20)

@@ -44,7 +44,7 @@ async def ends(lab: Lab, told: list[TaskMoved], task_id: str) -> TaskMoved:
     ("how", "after", "reason"),
     [
         ("succeeds", None, ""),
-        ("revoked", None, ""),
+        ("revoked", None, "revoked"),
         ("fails", "retry", "ValueError: v"),
         ("snoozes", "retry", ""),
         ("dies", "archived", "s"),

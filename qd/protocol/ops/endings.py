@@ -8,7 +8,7 @@ lease scores that owner may have written. Answers are three-valued, see `Fate`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
 
@@ -101,6 +101,13 @@ def done(
         args,
         _fates,
     )
+
+
+def revoke(
+    queue: str, owner: str, endings: Sequence[Ending], *, day: str, now: int
+) -> Op[list[Fate]]:
+    """Do as `done`; in the timeline it has a name of its own."""
+    return replace(done(queue, owner, endings, day=day, now=now), name="revoke")
 
 
 def complete(
