@@ -45,7 +45,7 @@ async def gate(ctx: qd.Context) -> None:
 
 @app.task("poison")
 async def poison(ctx: qd.Context, how: str) -> None:
-    """Ends its own process: by a fault in C, by leaving, by a signal."""
+    """Ends its own process: by a fault in C, by leaving, by a signal, by taking all memory."""
     note("start", ctx.task_id, ctx.retried)
     match how:
         case "segfault":
@@ -56,6 +56,10 @@ async def poison(ctx: qd.Context, how: str) -> None:
             os.abort()
         case "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        case "memory":
+            taken = []
+            while True:
+                taken.append(b"x" * (16 << 20))
 
 
 @app.task("loop")

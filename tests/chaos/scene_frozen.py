@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -11,6 +12,7 @@ from tests.chaos.stage import Measure, Stage
 from tests.support.wait import eventually
 
 _TASKS = 20
+_REFUSED = re.compile("outcome done of task .* was not recorded: another worker has it")
 _REPORTED_WITHIN = 3.0
 """Seconds after its last handler by which a worker has told Redis, if anybody listens."""
 
@@ -38,6 +40,7 @@ def run(stage: Stage) -> list[Measure]:
     time.sleep(_REPORTED_WITHIN)
     late = fleet.journal.count("end")
     accepted = _TASKS - stage.unsettled()
+    refused = len(_REFUSED.findall(first.log.read_text(errors="replace")))
     fleet.gate.touch()
     eventually(lambda: stage.unsettled() == 0, within=10)
     fleet.stop()
@@ -49,6 +52,12 @@ def run(stage: Stage) -> list[Measure]:
             "0",
             f"{accepted} of {late} handlers that ended late",
             accepted == 0,
+        ),
+        Measure(
+            f"{title}: late outcomes that reached Redis and were refused by the fence",
+            f"all {late}",
+            str(refused),
+            refused == late > 0,
         ),
         Measure(
             f"{title}: its tasks run elsewhere after", "20 s", f"{elsewhere:.1f} s", elsewhere <= 20

@@ -18,6 +18,7 @@ from tests.chaos.fleet import Fleet, fleet
 from tests.chaos.journal import Journal
 from tests.chaos.judge import Fault, Verdict, judge
 from tests.chaos.producer import Producer
+from tests.chaos.watch import Watch
 from tests.support.servers import RedisServer
 
 
@@ -69,6 +70,7 @@ class Stage:
         self.server = RedisServer(*server_args, tcp=True)
         self._stack = ExitStack()
         self._journals: list[Journal] = []
+        self._watch: Watch | None = None
 
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -79,12 +81,15 @@ class Stage:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._stop_watching()
         self._stack.close()
 
     def fleet(self, url: str | None = None, **settings: Any) -> Fleet:
         """Hosts of this scene's server, or of *url*, a relay in front of it; ended with the scene."""
         made = self._stack.enter_context(fleet(url or self.server.url, self.folder, **settings))
         self._journals.append(made.journal)
+        if self._watch is None:
+            self._watch = Watch(self.server)
         return made
 
     def say(self, text: str) -> None:
@@ -105,10 +110,19 @@ class Stage:
         return judge(self.producer.acked, fleet.journal.runs(), faults, dump.read(self.client))
 
     def broken(self, **also: Any) -> list[str]:
-        """The breaches of the invariants in what the server holds now; see `invariants.check`."""
+        """The breaches of the invariants in what the server holds now, and while a fleet was at work."""
+        fallen = self._stop_watching()
+        if self._watch is not None:
+            self.say(f"looked {self._watch.looks} times for what may never fall")
         events = (event for journal in self._journals for event in journal.events())
         ended = {event.id for event in events if event.what == "end"}
-        return invariants.check(self.client, acked=self.producer.acked, ended=ended, **also)
+        found = invariants.check(self.client, acked=self.producer.acked, ended=ended, **also)
+        return [*found, *fallen]
+
+    def _stop_watching(self) -> list[str]:
+        if self._watch is None:
+            return []
+        return self._watch.stop()
 
 
 def percentile(values: Collection[float], share: float) -> float:
