@@ -397,7 +397,7 @@ class App:
 
     def start(self) -> None:
         """
-        Run a worker inside this program, in a thread of its own, until `stop()`.
+        Run a worker inside this program, in a thread of its own, until `stop()` or `qd server stop`.
 
         For web servers and tests; `qd worker` gives processes, supervision and a scheduler.
 
@@ -407,7 +407,7 @@ class App:
         """
         from qd.app.embedded import EmbeddedWorker
 
-        if self._embedded is None:
+        if self._embedded is None or not self._embedded.running:
             embedded = EmbeddedWorker(self)
             embedded.start()
             self._embedded = embedded

@@ -247,6 +247,7 @@ async def _worker(plan: Plan, app: App, link: Link, orders: Orders) -> int:
         note_running=note,
         on_unstoppable=link.recycle,
         on_stop_order=link.stop_all,
+        on_quiet_order=link.quiet,
     )
     worker = running.worker
     redis = open_async_link(plan.endpoint)

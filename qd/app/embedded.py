@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import Future
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING
 
 from qd.app.looping import run_to_the_end
@@ -50,9 +50,15 @@ class EmbeddedWorker:
             self._thread.join()
             raise
 
+    @property
+    def running(self) -> bool:
+        """False once it has stopped, also if an operator stopped it."""
+        return self._thread.is_alive()
+
     def stop(self) -> None:
         """Stop in order; bounded by `shutdown_timeout` and a little more."""
-        self._loop.call_soon_threadsafe(self._stop.set)
+        with suppress(RuntimeError):  # an operator has stopped it already, and the loop is closed
+            self._loop.call_soon_threadsafe(self._stop.set)
         bound = self._app.settings.worker.shutdown_timeout + _STOP_MARGIN
         self._thread.join(bound)
         if self._thread.is_alive():
@@ -79,7 +85,8 @@ class EmbeddedWorker:
             if settings.scheduler.enabled:
                 scheduler = await start_scheduler(self._app, endpoint)
                 stack.push_async_callback(scheduler.stop)
-            worker = await start_worker(self._app, endpoint)
+            # `qd server stop` ends this worker; the program around it is not its own.
+            worker = await start_worker(self._app, endpoint, on_stop_order=self._stop.set)
             stack.push_async_callback(worker.stop, settings.worker.shutdown_timeout)
             self._started.set_result(None)
             await self._stop.wait()

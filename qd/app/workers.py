@@ -55,6 +55,7 @@ async def start_worker(
     note_running: NoteRunning = lambda _key, _until: None,
     on_unstoppable: Callable[[], None] = lambda: None,
     on_stop_order: Callable[[], None] = lambda: None,
+    on_quiet_order: Callable[[bool], None] = lambda _quiet: None,
 ) -> RunningWorker:
     """
     Open what the application needs, then take tasks. The rest is as with `Worker`.
@@ -77,6 +78,7 @@ async def start_worker(
             note_running=note_running,
             on_unstoppable=on_unstoppable,
             on_stop_order=on_stop_order,
+            on_quiet_order=on_quiet_order,
         )
         await worker.start()
     except BaseException:

@@ -95,7 +95,8 @@ class Worker:
     is one. *note_running* is told the keys of tasks whose code starts, with the moment (Unix seconds) by which
     it has ended or this process hangs, and, without one, has ended (for the supervisor),
     *on_unstoppable* that a handler does not end and this process should be replaced,
-    *on_stop_order* that an operator wants the program that this worker is part of to stop.
+    *on_stop_order* that an operator wants the program that this worker is part of to stop,
+    *on_quiet_order* that one has made it quiet, or ended that.
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class Worker:
         note_running: NoteRunning = lambda _key, _until: None,
         on_unstoppable: Callable[[], None] = lambda: None,
         on_stop_order: Callable[[], None] = lambda: None,
+        on_quiet_order: Callable[[bool], None] = lambda _quiet: None,
     ) -> None:
         self.server_id = str(uuid.uuid4())
         self.done = 0
@@ -118,6 +120,7 @@ class Worker:
         self._note_running = note_running
         self._on_unstoppable = on_unstoppable
         self._on_stop_order = on_stop_order
+        self._on_quiet_order = on_quiet_order
         self._answers: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
         self._run_log = RunLog(self._loop.call_soon)
@@ -301,6 +304,7 @@ class Worker:
             case Verb.QUIET | Verb.RESUME:
                 _log.info("an operator asked for: %s", order.verb)
                 self.quiet(order.verb is Verb.QUIET)
+                self._on_quiet_order(order.verb is Verb.QUIET)
             case Verb.STOP:
                 _log.info("an operator asked for: stop")
                 self._on_stop_order()

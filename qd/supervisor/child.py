@@ -49,6 +49,8 @@ class ReportKind(StrEnum):
     RECYCLE = "recycle"
     STOPPING = "stopping"
     STOP_ALL = "stop_all"
+    QUIET = "quiet"
+    RESUME = "resume"
     BOOT_FAILED = "boot_failed"
 
 
@@ -57,6 +59,8 @@ _WITHOUT_FIELDS = {
     ReportKind.RECYCLE,
     ReportKind.STOPPING,
     ReportKind.STOP_ALL,
+    ReportKind.QUIET,
+    ReportKind.RESUME,
 }
 
 
@@ -166,6 +170,10 @@ class Link:
     def stop_all(self) -> None:
         """Ask the parent to stop, with all of its children, as it does on TERM."""
         self._send(Report(ReportKind.STOP_ALL))
+
+    def quiet(self, quiet: bool) -> None:
+        """An operator made this worker quiet, or ended that: whoever takes its place is to be so too."""
+        self._send(Report(ReportKind.QUIET if quiet else ReportKind.RESUME))
 
     def stopping(self) -> None:
         """About to end in an orderly way; exit code 0 after this is not a crash."""

@@ -40,6 +40,7 @@ class Family:
         self._adopts_strangers = adopts_strangers()
         self._children: dict[int, Child] = {}
         self._quiet = False
+        self._quiet_slots: set[Slot] = set()
         self.asked_to_stop = False
         self._reopened_at: float | None = None
         self.records: dict[Slot, Record] = {}
@@ -129,6 +130,7 @@ class Family:
 
     def set_quiet(self, quiet: bool) -> None:
         self._quiet = quiet
+        self._quiet_slots.clear()
         # Lines keep their order, and a child that becomes ready later gets one too; a signal
         # would be lost on a child that has no handler yet.
         line = inbox_line("quiet" if quiet else "resume")
@@ -169,7 +171,7 @@ class Family:
                 case ReportKind.READY:
                     self._log.info("%s (pid %d) is ready", state.slot, state.pid)
                     self.records[state.slot] = self._record(state.slot).after_ready()
-                    if self._quiet:
+                    if self._quiet or state.slot in self._quiet_slots:
                         child.send(inbox_line("quiet"))
                     if self._reopened_at is not None and state.started_at <= self._reopened_at:
                         child.signal(signal.SIGUSR1)
@@ -179,6 +181,10 @@ class Family:
                     self._log.info("%s (pid %d) asks to be replaced", state.slot, state.pid)
                 case ReportKind.STOP_ALL:
                     self.asked_to_stop = True
+                case ReportKind.QUIET:
+                    self._quiet_slots.add(state.slot)
+                case ReportKind.RESUME:
+                    self._quiet_slots.discard(state.slot)
 
     def _tell_failure(self, child: Child, message: str) -> None:
         # All children run the same code and fail alike: said in full once, not by each of them.

@@ -117,7 +117,7 @@ class ChildState:
                 return replace(seen, leaving_at=now)
             case ReportKind.BOOT_FAILED:
                 return replace(seen, boot_failure=(report.exit_code, report.message))
-            case ReportKind.BOOTING | ReportKind.STOP_ALL:
+            case ReportKind.BOOTING | ReportKind.STOP_ALL | ReportKind.QUIET | ReportKind.RESUME:
                 return seen
 
     def excused(self, now: float) -> ChildState:

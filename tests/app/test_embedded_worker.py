@@ -16,6 +16,7 @@ import redis
 from qd import App, Context
 from qd.errors import BrokerUnavailable, QdError
 from qd.protocol import keys
+from qd.protocol.orders import Verb
 from tests.support.procs import open_files_of
 from tests.support.servers import RedisServer
 from tests.support.wait import eventually
@@ -78,6 +79,18 @@ def test_starting_twice_is_one_worker_and_stopping_twice_is_nothing(
     app.start()
     eventually(lambda: client.zcard(keys.SERVERS) == 1)
     app.stop()
+    app.stop()
+
+
+def test_an_operator_stops_it_and_it_can_be_started_again(app: App, raw: redis.Redis) -> None:
+    client: Any = raw
+    for _ in range(2):
+        app.start()
+        eventually(lambda: len(app.inspector().servers.list()) == 1)
+        [server] = app.inspector().servers.list()
+        app.inspector().servers.tell(server, Verb.STOP)
+        eventually(lambda: qd_threads() == [])
+        assert not client.exists(keys.SERVERS, keys.SCHEDULERS)
     app.stop()
 
 

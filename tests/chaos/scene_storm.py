@@ -55,7 +55,7 @@ def run(stage: Stage) -> list[Measure]:
             f"{title}: extra starts",
             f"<= {verdict.in_flight} in flight",
             f"{verdict.extra}, {len(verdict.unexplained)} unexplained; the last of those that had "
-            f"ended did so {1000 * verdict.latest:.0f} ms before the kill",
+            f"ended did so {1000 * max(0.0, verdict.latest):.0f} ms before the kill",
             verdict.extra <= verdict.in_flight and not verdict.unexplained,
         ),
         Measure(f"{title}: retries charged", "0", str(verdict.charged), verdict.charged == 0),

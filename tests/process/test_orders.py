@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 
 import pytest
 
+from qd.protocol.message import ServerInfo
 from tests.process.daemon import Daemon
 from tests.support.wait import eventually
 
@@ -25,6 +28,26 @@ def test_quiet_workers_take_nothing_until_they_are_resumed(daemon: Daemon) -> No
     assert daemon.state(task_id) == "pending"
     assert daemon.command("server", "resume", "--all").wait(20) == 0
     daemon.wait_for("ran", task_id)
+
+
+def test_what_takes_the_place_of_a_quiet_worker_is_quiet_until_that_is_resumed(
+    daemon: Daemon,
+) -> None:
+    daemon.worker(processes=1)
+    daemon.start()
+    eventually(lambda: len(daemon.servers()) == 1)
+    first = daemon.servers()[0]
+    assert daemon.command("server", "quiet", "--all").wait(20) == 0
+    # The order is told to the parent before it is shown to anybody.
+    os.kill(first.pid, signal.SIGKILL)
+
+    def successor() -> list[ServerInfo]:
+        return [one for one in daemon.servers() if one.pid != first.pid]
+
+    eventually(lambda: [one.status for one in successor()] == ["stopped"], 15)
+    assert daemon.command("server", "resume", f"{first.host}:{successor()[0].pid}").wait(20) == 0
+    os.kill(successor()[0].pid, signal.SIGKILL)
+    assert daemon.settled(daemon.enqueue("fine")) == ""
 
 
 def test_stop_ends_the_whole_program_in_order(daemon: Daemon) -> None:
