@@ -263,6 +263,6 @@ def _transition(entry: Entry) -> Transition:
         host=host,
         pid=int(pid) if pid.isdigit() else None,
         reason=entry.reason,
-        next_at=moment(float(entry.next_at or 0)),
+        next_at=moment(int(entry.next_at)) if entry.next_at.isdigit() else None,
         trace_id=entry.trace,
     )

@@ -8,12 +8,15 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import redis
 
 from qd.broker.connect import open_link
 from qd.broker.endpoint import parse_addresses
 from qd.broker.link import Link
+from qd.errors import BrokerRefused
 from qd.inspector.inspector import Inspector
 from qd.inspector.timeline import UNSEEN, Choice, Transition
+from qd.protocol import keys
 from qd.protocol.ops import endings, tasks, upkeep
 from qd.protocol.ops.endings import Ending
 from qd.protocol.state import TaskState
@@ -186,6 +189,24 @@ def test_before_there_is_any_queue_following_waits(noting: Link) -> None:
     (mail,) = announced(noting, "mail")
     mail.enqueue("t1")
     assert [one.task_id for batch in (next(following), next(following)) for one in batch] == ["t1"]
+
+
+def test_what_somebody_else_has_written_stops_nobody(
+    noting: Link, raw: redis.Redis, inspector: Inspector
+) -> None:
+    (mail,) = announced(noting, "mail")
+    following = inspector.timeline.follow(wait=0.05)
+    assert next(following) == []
+    raw.xadd(keys.events("mail"), {"some": "thing"})
+    raw.xadd(keys.events("mail"), {str(n): "x" for n in range(10)})
+    assert [one.step for one in next(following)] == ["unreadable"] * 2
+    mail.enqueue("t1")
+    assert [one.task_id for one in next(following)] == ["t1"]
+    assert len(inspector.timeline.recent()) == 3
+    raw.delete(keys.events("mail"))
+    raw.set(keys.events("mail"), "x")
+    with pytest.raises(BrokerRefused, match="WRONGTYPE"):
+        inspector.timeline.recent()
 
 
 def test_it_is_the_same_on_a_cluster(cluster: ClusterServers) -> None:

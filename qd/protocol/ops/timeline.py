@@ -12,6 +12,8 @@ from qd.protocol.scripts import Script
 PAGE = 1000
 """Entries that one step reads at most."""
 
+_VALUES = 10
+
 _READ_EVENTS = Script("read_events")
 _READ_TIMELINE = Script("read_timeline")
 
@@ -108,6 +110,9 @@ def _entries(queue: str, reply: Any) -> list[Entry]:
 def _entry(queue: str, at: str, fields: list[bytes]) -> Entry:
     # In the order in which `lua/lib/note.lua` writes them. Most are looked at only to be passed over.
     values = [text(value) for value in fields[1:20:2]]
+    if len(values) < _VALUES or not values[6].isdigit():
+        # Written by somebody else. Not left out: whoever follows must get past it.
+        return Entry(queue, at, "", "", "", "", "", "unreadable", "0", "", "", "")
     # Cut after so many bytes, perhaps within a character.
     values[8] = fields[17].decode("utf-8", "ignore")
     return Entry(queue, at, *values)
