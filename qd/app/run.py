@@ -69,6 +69,7 @@ def run_worker(request: Request, announce: Callable[[str], None]) -> int:
         # What the children share from here on is not touched by their garbage collectors.
         gc.collect()
         gc.freeze()
+        gc.enable()
         supervisor = Supervisor(
             worker_main=first.worker_main,
             scheduler_main=first.scheduler_main,

@@ -8,7 +8,7 @@ import logging
 import random
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qd.app.app import App
 from qd.app.client import make_bounds, make_composer
@@ -17,10 +17,12 @@ from qd.config.model import Settings
 from qd.handlers.breaker import breakers_of
 from qd.handlers.limit import Limit, limits_of
 from qd.handlers.retries import RetryRules
-from qd.maintenance.process import Scheduler
 from qd.runtime.breaker_gate import BreakerGate
 from qd.runtime.limit_gate import LimitGate
 from qd.runtime.worker import NoteRunning, Worker, WorkerOptions
+
+if TYPE_CHECKING:
+    from qd.maintenance.process import Scheduler
 
 _HOOKS = 5.0
 """Seconds that a shutdown hook, or the end of the lifespan, may take."""
@@ -89,6 +91,9 @@ async def start_worker(
 
 async def start_scheduler(app: App, endpoint: Endpoint) -> Scheduler:
     """Start the loops of the scheduler process."""
+    # Here, because worker processes need none of it, and start sooner without.
+    from qd.maintenance.process import Scheduler
+
     scheduler = Scheduler(
         app.settings,
         endpoint,

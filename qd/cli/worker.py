@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,8 @@ def worker(
             "log.format": flags["log_format"],
         },
     )
+    # Nothing of what is imported now is garbage; `run_worker` collects once, when all is there.
+    gc.disable()
     from qd.app import run
 
     request = run.Request(
@@ -114,6 +117,7 @@ def scheduler(
     periodic tasks. Any number of them may run; a periodic task is enqueued once all the same.
     """
     _override(session, {"app": app, "log.level": log_level, "log.format": log_format})
+    gc.disable()  # as above
     from qd.app import run
 
     request = run.Request(
