@@ -209,6 +209,9 @@ class _Awaitable:
     async def execute(self, op: Op[Any]) -> Any:
         return self._link.execute(op)
 
+    async def execute_many(self, ops: Sequence[Op[Any]]) -> list[Any]:
+        return self._link.execute_many(ops)
+
     async def execute_each(self, ops: Sequence[Op[Any]]) -> list[Any]:
         answers: list[Any] = []
         for op in ops:
