@@ -47,7 +47,7 @@ def test_it_runs_tasks_until_stopped(app: App, raw: redis.Redis) -> None:
     eventually(lambda: seen == [(1, False), (2, False)])
     app.stop()
     assert not client.exists(keys.SERVERS, keys.SCHEDULERS)
-    assert qd_threads() == []
+    eventually(lambda: qd_threads() == [])
     work.enqueue(n=3)
     assert client.llen(keys.pending("default")) == 1
 
@@ -160,7 +160,7 @@ def test_a_start_without_redis_says_so_and_may_be_tried_again(
     server.stop()
     with pytest.raises(BrokerUnavailable):
         app.start()
-    assert qd_threads() == []
+    eventually(lambda: qd_threads() == [])
     app.stop()
     server.start()
     seen: list[int] = []
@@ -179,7 +179,7 @@ def test_a_startup_hook_that_fails_is_raised_and_leaves_nothing(app: App, raw: r
 
     with pytest.raises(ConnectionError, match="no database"):
         app.start()
-    assert qd_threads() == []
+    eventually(lambda: qd_threads() == [])
     assert not client.exists(keys.SERVERS)
     app.stop()
 
@@ -194,7 +194,7 @@ def test_a_schedule_that_cannot_be_started_takes_the_worker_with_it(
     )
     with pytest.raises(QdError):
         app.start()
-    assert qd_threads() == []
+    eventually(lambda: qd_threads() == [])
     assert not client.exists(keys.SERVERS)
 
 

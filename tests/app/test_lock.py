@@ -79,7 +79,7 @@ def test_waiting_ends_after_the_time_given(app: App) -> None:
     assert first.acquire()
     started = time.monotonic()
     assert not second.acquire(wait="300ms")
-    assert 0.3 <= time.monotonic() - started < 2
+    assert 0.3 <= time.monotonic() - started < 10
 
 
 def test_as_a_context_manager_it_is_released_at_the_end(app: App, raw: redis.Redis) -> None:

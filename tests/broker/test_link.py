@@ -158,7 +158,7 @@ def test_a_paused_server_is_unavailable_within_the_call_timeout_and_then_works_a
     began = time.monotonic()
     with pytest.raises(BrokerUnavailable):
         link.execute(echo("late"))
-    assert time.monotonic() - began < CALL_TIMEOUT + 0.5
+    assert time.monotonic() - began < CALL_TIMEOUT + 5
     server.resume()
     # The late answer belongs to a connection that was given up.
     assert link.execute(echo("x")) == b"x"

@@ -63,7 +63,7 @@ async def test_sentinels_that_are_down_are_passed_over_at_once(sentinel: Sentine
     began = time.monotonic()
     assert link.execute(port()) == str(sentinel.master().port)
     assert await async_link.execute(port()) == str(sentinel.master().port)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
     link.close()
     await async_link.close()
 
