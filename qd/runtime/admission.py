@@ -5,7 +5,8 @@ A gate holds up tasks without using a slot, a retry or a failure. It says which 
 `concerns`; what concerns no gate never comes here. For each batch a gate answers, task by task:
 
 - `None`: let it pass now.
-- `Delay(seconds)`: let it pass then. The task stays with this worker, in no slot, so only for moments.
+- `Start(at, latest)`: let it pass at that moment. The task stays with this worker, in no slot, so only
+  for moments. If it cannot start before *latest*, as the process was held up, the gate is asked again.
 - `Park(until, waits)`: it goes to asynq's `scheduled` set and comes back by itself at *until* (Unix
   seconds), to be asked about again. "Until T" is that alone. "Until woken" is that, with a *safety time*
   as *until*, and a gate that calls the task before, by `endings.unpark`, which puts it at the head of
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -32,10 +34,11 @@ _LONGEST_BACKOFF = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Delay:
-    """Let it pass in so many seconds."""
+class Start:
+    """Let it pass at that moment, or at the latest then (both of the loop's clock)."""
 
-    seconds: float
+    at: float
+    latest: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,10 @@ class Park:
     waits: str
 
 
-Verdict = Delay | Park | None
+Verdict = Start | Park | None
+
+_MISSED = 3
+"""How often a task may miss its moment before it starts all the same."""
 
 
 class Gate(Protocol):
@@ -58,6 +64,8 @@ class Gate(Protocol):
     async def ask(self, runs: Sequence[Run]) -> Sequence[Verdict]:
         """
         Say of each task, in order, whether it may pass.
+
+        A task that has this gate in its `gates` could start before, and has missed its moment.
 
         A `BrokerError` is no answer: the batch is asked about again, until Redis is back. So asking
         twice about the same task must do no harm.
@@ -124,11 +132,8 @@ class Admission:
 
     def ask(self, runs: list[Run]) -> None:
         """Take tasks of one fetch, in their order, through the gates."""
-        self.asking += len(runs)
         self._between.update(dict.fromkeys(runs))
-        task = self._loop.create_task(self._ask(runs))
-        self._asked.add(task)
-        task.add_done_callback(self._asked.discard)
+        self._begin(runs, self._gates)
 
     async def start(self) -> None:
         for gate in self._gates:
@@ -154,10 +159,16 @@ class Admission:
         for gate in self._gates:
             await gate.stop()
 
-    async def _ask(self, runs: list[Run]) -> None:
-        delays: dict[Run, float] = {}
+    def _begin(self, runs: list[Run], gates: Sequence[Gate], missed: int = 0) -> None:
+        self.asking += len(runs)
+        task = self._loop.create_task(self._ask(runs, gates, missed))
+        self._asked.add(task)
+        task.add_done_callback(self._asked.discard)
+
+    async def _ask(self, runs: list[Run], gates: Sequence[Gate], missed: int) -> None:
+        timed: dict[Run, list[tuple[Start, Gate]]] = {}
         left = runs
-        for gate in self._gates:
+        for gate in gates:
             asked = [run for run in left if gate in self.gates_of(run.message.type, run.queue)]
             if not asked:
                 continue
@@ -168,13 +179,14 @@ class Admission:
                     parked.add(run)
                     self._let_wait(run, verdict)
                     continue
-                run.gates += (gate,)
-                if isinstance(verdict, Delay):
-                    delays[run] = max(verdict.seconds, delays.get(run, 0.0))
+                if gate not in run.gates:
+                    run.gates += (gate,)
+                if verdict is not None:
+                    timed.setdefault(run, []).append((verdict, gate))
             left = [run for run in left if run not in parked]
         for run in left:
-            if run in delays:
-                self._between[run] = self._loop.call_later(delays[run], self._start, run)
+            if run in timed:
+                self._start_at(run, timed[run], missed)
             else:
                 self._start(run)
         self.asking -= len(runs)
@@ -192,6 +204,23 @@ class Admission:
                 self._log.exception("%d tasks wait at %s", len(runs), gate)
             await asyncio.sleep(min(0.05 * 2 ** min(attempt, 8), _LONGEST_BACKOFF))
             attempt += 1
+
+    def _start_at(self, run: Run, starts: list[tuple[Start, Gate]], missed: int) -> None:
+        at = max(start.at for start, _ in starts)
+        if at > self._loop.time():
+            timer = self._loop.call_at(at, self._start_in_time, run, starts, missed)
+            self._between[run] = timer
+        else:
+            self._start_in_time(run, starts, missed)
+
+    def _start_in_time(self, run: Run, starts: list[tuple[Start, Gate]], missed: int) -> None:
+        now = self._loop.time()
+        late = [gate for start, gate in starts if start.latest < now]
+        if late and missed < _MISSED:
+            self._between[run] = None
+            self._begin([run], late, missed + 1)
+        else:
+            self._start(run)
 
     def _start(self, run: Run) -> None:
         del self._between[run]

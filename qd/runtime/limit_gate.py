@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Iterable, Sequence
 
@@ -22,10 +23,13 @@ from qd.protocol import constants, keys
 from qd.protocol.op import Op
 from qd.protocol.ops import limits
 from qd.protocol.ops.limits import Member
-from qd.runtime.admission import Delay, Park, Verdict
+from qd.runtime.admission import Park, Start, Verdict
 from qd.runtime.run import Run
 
 _LONGEST_BACKOFF = 1.0
+
+_LATE = 0.02
+"""Seconds that a start under a rate may be late; the script allows for it (`lib/limit.lua`)."""
 
 
 class LimitGate:
@@ -37,6 +41,7 @@ class LimitGate:
         self._owner = owner
         self._loop = asyncio.get_running_loop()
         self._has_slots = limit.bounds.slots > 0
+        self._quickest = math.inf
         self._ended: list[Member] = []
         self._writing: set[asyncio.Task[None]] = set()
         self._log = logging.getLogger("qd.limits")
@@ -49,11 +54,18 @@ class LimitGate:
 
     async def ask(self, runs: Sequence[Run]) -> Sequence[Verdict]:
         members = [self._member(run) for run in runs]
-        asked = await self._link.execute(limits.ask(self._limit.bounds, self._owner, members))
+        missed = [member for member, run in zip(members, runs, strict=True) if self in run.gates]
+        sent = self._loop.time()
+        asked = await self._link.execute(
+            limits.ask(self._limit.bounds, self._owner, members, missed)
+        )
+        now = self._loop.time()
         self._has_slots = asked.has_slots
-        now = time.time()
+        # Somewhere between the two Redis has answered. What takes longer than it can is a delay here.
+        self._quickest = min(now - sent, 1.01 * self._quickest)
+        latest = sent + 2 * self._quickest + _LATE if asked.has_rate else math.inf
         return [
-            self._verdict(member, answer, now)
+            self._park(member, -answer) if answer < 0 else Start(now + answer, latest + answer)
             for member, answer in zip(members, asked.answers, strict=True)
         ]
 
@@ -102,11 +114,9 @@ class LimitGate:
     def _member(self, run: Run) -> Member:
         return Member(_key_of(run), self._limit.key_of(run.message, run.queue))
 
-    def _verdict(self, member: Member, answer: float, now: float) -> Verdict:
-        if answer < 0:
-            waits = jsoncodec.dumps(["limit", self._limit.name, member.key]).decode()
-            return Park(now - answer, waits)
-        return Delay(answer) if answer else None
+    def _park(self, member: Member, seconds: float) -> Park:
+        waits = jsoncodec.dumps(["limit", self._limit.name, member.key]).decode()
+        return Park(time.time() + seconds, waits)
 
     def _flush(self) -> None:
         ended, self._ended = self._ended, []

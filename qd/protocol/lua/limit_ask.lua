@@ -10,13 +10,13 @@
 -- ARGV[3]  burst
 -- ARGV[4]  slots            0 = any
 -- ARGV[5]  owner
--- ARGV[6..] per task: its key, key of the limit
--- Returns  1 if tasks have slots, else 0; then per task: from 0, it may start in so many microseconds;
+-- ARGV[6..] per task: its key, key of the limit, 1 if it could start before and missed its moment
+-- Returns  1 if tasks have slots, else 0; 1 if there is a rate, else 0; then per task: from 0, it may start in so many microseconds;
 --          below, it waits in the line, and should ask again in -n seconds if nobody calls it
 -- include: limit
 local limit = open_limit(ARGV[1], ARGV[2], ARGV[3], ARGV[4])
-local out, keys = { limit.slots > 0 and 1 or 0 }, {}
-for i = 6, #ARGV, 2 do
+local out, keys = { limit.slots > 0 and 1 or 0, limit.every > 0 and 1 or 0 }, {}
+for i = 6, #ARGV, 3 do
   local task, key = ARGV[i], ARGV[i + 1]
   local at = keys[key] or open_key(limit, key)
   keys[key] = at
@@ -26,7 +26,8 @@ for i = 6, #ARGV, 2 do
   local ahead = rank or at.waiting
   -- Room is kept for those who were called; whoever was not called stands behind all who wait.
   local others = called and at.calls - 1 or at.calls
-  local turn = has_slot or called or ahead <= at.calls
+  local missed = ARGV[i + 2] == '1'
+  local turn = missed or has_slot or called or ahead <= at.calls
   local before = called and 0 or at.calls
   local start = start_at(limit, at, before)
   if turn and (has_slot or at.room > (called and 0 or others)) and start <= limit.now + AHEAD then
@@ -57,7 +58,8 @@ for i = 6, #ARGV, 2 do
       at.calls = others
     end
     if not rank then
-      redis.call('ZADD', at.line, limit.now + i, task)
+      local first = missed and redis.call('ZRANGE', at.line, 0, 0, 'WITHSCORES')[2]
+      redis.call('ZADD', at.line, first and first - 1 or limit.now + i, task)
       at.waiting = at.waiting + 1
     end
     -- Spread out, so that a long line does not come back all at once.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,10 +44,12 @@ class Member:
 class Asked:
     """
     Whether tasks may start: from 0, in so many seconds; below, not before they are called, and they
-    should ask again in -n seconds if nobody calls them. `has_slots`: their ends are to be reported.
+    should ask again in -n seconds if nobody calls them. `has_slots`: their ends are to be reported;
+    `has_rate`: they may start at their moment only, not later.
     """
 
     has_slots: bool
+    has_rate: bool
     answers: list[float]
 
 
@@ -93,20 +95,26 @@ def _members(reply: Any) -> list[Member]:
     return [Member(text(task), text(key)) for task, key in zip(fields, fields, strict=True)]
 
 
-def ask(of: Bounds, owner: str, members: Sequence[Member]) -> Op[Asked]:
+def ask(
+    of: Bounds, owner: str, members: Sequence[Member], missed: Collection[Member] = ()
+) -> Op[Asked]:
     """
     Let taken tasks start, or stand in line. Atomic; first come, first served for each key.
+
+    *missed* are those that could start before and were late: they get the next moment there is.
 
     Sent twice, a task keeps its slot or its place, but counts twice for the rate.
     """
     args: list[Argument] = [*_bounds(of), owner]
     for one in members:
-        args += (one.task, one.key)
+        args += (one.task, one.key, int(one in missed))
     return script(
         _ASK,
         [keys.limit_due(of.name)],
         args,
-        lambda reply: Asked(bool(reply[0]), [n / 1e6 if n >= 0 else n for n in reply[1:]]),
+        lambda reply: Asked(
+            bool(reply[0]), bool(reply[1]), [n / 1e6 if n >= 0 else n for n in reply[2:]]
+        ),
     )
 
 

@@ -10,7 +10,8 @@
 --
 -- A slot is kept for 20 s, five more than the lease of a task; room for a called task for one second.
 -- Tasks are called 0.3 s before they may start, and given to a worker up to 0.4 s before.
-local SLOT, CALL, LEAD, AHEAD = 20e6, 1e6, 300e3, 400e3
+-- A start may come 20 ms late; as much less may start at once, so that no window has too many.
+local SLOT, CALL, LEAD, AHEAD, LATE = 20e6, 1e6, 300e3, 400e3, 20e3
 
 local function server_time()
   local now = redis.call('TIME')
@@ -22,7 +23,7 @@ local function open_limit(prefix, rate, burst, slots)
   local set = redis.call('HMGET', prefix .. 'set', 'rate', 'burst', 'slots')
   rate, burst, slots = tonumber(set[1] or rate), tonumber(set[2] or burst), tonumber(set[3] or slots)
   local every = rate > 0 and 1e6 / rate or 0
-  return { prefix = prefix, every = every, depth = (burst - 1) * every, slots = slots, now = server_time() }
+  return { prefix = prefix, every = every, depth = math.max(0, (burst - 1) * every - LATE), slots = slots, now = server_time() }
 end
 
 -- The state of one key; what is over is taken away first.
