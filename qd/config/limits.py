@@ -33,3 +33,8 @@ class LimitSettings:
         "and each value found here, as in payload.tenant_id or headers.tenant",
         LIMIT_KEY,
     )
+    fair_by: str = setting(
+        "",
+        "those who wait take turns: one task for each value found here, as in payload.tenant_id",
+        LIMIT_KEY,
+    )

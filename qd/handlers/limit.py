@@ -47,6 +47,11 @@ class Limit:
             parts.append(value_at(self.settings.key, message))
         return short_key(" ".join(parts))
 
+    def turn_of(self, message: TaskMessage) -> str:
+        """With whom the task takes turns while it waits; empty where everybody stands in one line."""
+        path = self.settings.fair_by
+        return "=" + short_key(value_at(path, message)) if path else ""
+
 
 def limits_of(
     settings: Mapping[str, LimitSettings], router: Router, queue_prefix: str

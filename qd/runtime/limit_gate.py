@@ -112,7 +112,8 @@ class LimitGate:
         ]
 
     def _member(self, run: Run) -> Member:
-        return Member(_key_of(run), self._limit.key_of(run.message, run.queue))
+        limit, message = self._limit, run.message
+        return Member(_key_of(run), limit.key_of(message, run.queue), limit.turn_of(message))
 
     def _park(self, member: Member, seconds: float) -> Park:
         waits = jsoncodec.dumps(["limit", self._limit.name, member.key]).decode()

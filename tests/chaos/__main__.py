@@ -60,6 +60,7 @@ SCENES: dict[str, Callable[[Stage], list[Measure]]] = {
     "limit-rate": scene_limits.rate,
     "limit-slots": scene_limits.slots,
     "limit-others": scene_limits.held_back,
+    "limit-fair": scene_limits.fair,
     "failpoints": scene_failpoints.run,
 }
 SERVER_ARGS = {"restart": scene_outage.AOF}

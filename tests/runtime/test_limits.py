@@ -107,6 +107,25 @@ async def test_each_value_of_a_key_has_a_limit_of_its_own(
         assert [n for n in gauge.order if n % 3 == tenant] == list(range(tenant, 30, 3))
 
 
+async def test_those_who_wait_take_turns(lab: Lab, gauge: Gauge, caller: list[Caller]) -> None:
+    lab.configure(
+        limits={"fair": {"concurrency": 1, "queues": [QUEUE], "fair_by": "payload.tenant"}},
+    )
+    for number in range(40):
+        await lab.enqueue("work", {"number": number, "tenant": "large", "seconds": 0.01})
+    for number in range(40, 48):
+        tenant = "ab"[number % 2]
+        await lab.enqueue("work", {"number": number, "tenant": tenant, "seconds": 0.01})
+    await begin(lab, caller)
+    await all_gone(lab)
+    # One of each, as soon as all stand in line.
+    small = [gauge.order.index(number) for number in range(40, 48)]
+    assert max(small) < 40 - 1
+    for tenant in (range(40), range(40, 48, 2), range(41, 48, 2)):
+        assert [n for n in gauge.order if n in tenant] == list(tenant)
+    assert not keys_of(lab, "fair")
+
+
 async def test_a_rate_is_never_exceeded_and_kept_up(
     lab: Lab, gauge: Gauge, caller: list[Caller]
 ) -> None:

@@ -10,13 +10,14 @@
 -- ARGV[3]  burst
 -- ARGV[4]  slots            0 = any
 -- ARGV[5]  owner
--- ARGV[6..] per task: its key, key of the limit, 1 if it could start before and missed its moment
+-- ARGV[6..] per task: its key, key of the limit, 1 if it could start before and missed its moment,
+--          with whom it takes turns ('' = with nobody)
 -- Returns  1 if tasks have slots, else 0; 1 if there is a rate, else 0; then per task: from 0, it may start in so many microseconds;
 --          below, it waits in the line, and should ask again in -n seconds if nobody calls it
 -- include: limit
 local limit = open_limit(ARGV[1], ARGV[2], ARGV[3], ARGV[4])
 local out, keys = { limit.slots > 0 and 1 or 0, limit.every > 0 and 1 or 0 }, {}
-for i = 6, #ARGV, 3 do
+for i = 6, #ARGV, 4 do
   local task, key = ARGV[i], ARGV[i + 1]
   local at = keys[key] or open_key(limit, key)
   keys[key] = at
@@ -32,8 +33,7 @@ for i = 6, #ARGV, 3 do
   local start = start_at(limit, at, before)
   if turn and (has_slot or at.room > (called and 0 or others)) and start <= limit.now + AHEAD then
     if rank then
-      redis.call('ZREM', at.line, task)
-      at.waiting = at.waiting - 1
+      leave_line(limit, at, task, redis.call('ZSCORE', at.line, task), ARGV[i + 3])
     end
     if called then
       redis.call('ZREM', at.called, task)
@@ -59,8 +59,11 @@ for i = 6, #ARGV, 3 do
     end
     if not rank then
       local first = missed and redis.call('ZRANGE', at.line, 0, 0, 'WITHSCORES')[2]
-      redis.call('ZADD', at.line, first and first - 1 or limit.now + i, task)
-      at.waiting = at.waiting + 1
+      if first then
+        stand_in_line(limit, at, task, '', first - 1)
+      else
+        stand_in_line(limit, at, task, ARGV[i + 3], limit.now + i)
+      end
     end
     -- Spread out, so that a long line does not come back all at once.
     local turn_in = math.max(0, start_at(limit, at, ahead) - limit.now) / 1e6

@@ -26,6 +26,9 @@ for i = 7, #ARGV, 2 do
   end
   if ARGV[5] == '' then
     redis.call('ZREM', limit.prefix .. 'line:' .. key, task)
+    if redis.call('EXISTS', limit.prefix .. 'line:' .. key) == 0 then
+      redis.call('DEL', limit.prefix .. 'turns:' .. key)
+    end
     redis.call('ZREM', limit.prefix .. 'called:' .. key, task)
     touched[key] = true
   end

@@ -34,10 +34,15 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A task under a limit: the key of its hash, and the key of the limit that it counts for."""
+    """
+    A task under a limit: the key of its hash, and the key of the limit that it counts for.
+
+    In line, tasks of one `turn` come one after the other, and turns one task each, if it has one.
+    """
 
     task: str
     key: str
+    turn: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +112,7 @@ def ask(
     """
     args: list[Argument] = [*_bounds(of), owner]
     for one in members:
-        args += (one.task, one.key, int(one in missed))
+        args += (one.task, one.key, int(one in missed), one.turn)
     return script(
         _ASK,
         [keys.limit_due(of.name)],

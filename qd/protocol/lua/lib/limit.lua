@@ -5,6 +5,7 @@
 --   in:<key>      ZSET    tasks with a slot -> when the slot is lost unless it is renewed
 --   line:<key>    ZSET    tasks that wait, in their order
 --   called:<key>  ZSET    those of them that were called -> how long there is room for them
+--   turns:<key>   HASH    where tasks take turns: place of the last one of each, and where the line is
 --   next:<key>    STRING  when the bucket is full again (GCRA's "theoretical arrival time")
 -- A task is named by its key. The tasks that were called are the first of the line.
 --
@@ -53,6 +54,33 @@ local function take_token(limit, at)
   if limit.every > 0 then
     at.full_at = math.max(at.full_at, limit.now) + limit.every
     redis.call('SET', at.next, at.full_at, 'PX', math.ceil((at.full_at - limit.now) / 1000) + 1000)
+  end
+end
+
+-- Put a task into the line. With a `turn`, those of each turn stand one behind the other, and between
+-- the turns it is one by one: a place is a round, and each turn has one task in a round (start-time fair
+-- queueing). Otherwise a place is a time.
+local function stand_in_line(limit, at, task, turn, time)
+  local place = time
+  if turn ~= '' then
+    local turns = limit.prefix .. 'turns:' .. at.key
+    local found = redis.call('HMGET', turns, 'of ' .. turn, 'round')
+    place = math.max(tonumber(found[1] or 0), tonumber(found[2] or 0)) + 1
+    redis.call('HSET', turns, 'of ' .. turn, place)
+  end
+  redis.call('ZADD', at.line, place, task)
+  at.waiting = at.waiting + 1
+end
+
+-- A task has left the line, for it may start.
+local function leave_line(limit, at, task, place, turn)
+  redis.call('ZREM', at.line, task)
+  at.waiting = at.waiting - 1
+  local turns = limit.prefix .. 'turns:' .. at.key
+  if turn ~= '' and at.waiting == 0 then
+    redis.call('DEL', turns)
+  elseif turn ~= '' and tonumber(place) > tonumber(redis.call('HGET', turns, 'round') or 0) then
+    redis.call('HSET', turns, 'round', place)
   end
 end
 
