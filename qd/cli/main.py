@@ -38,6 +38,7 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "queue": ("queue", "List, pause, resume, purge or remove queues."),
         "cron": ("cron", "List, run, pause, add and make up for periodic tasks."),
         "group": ("group", "List groups of tasks that wait to be aggregated, or flush them."),
+        "breaker": ("breaker", "List circuit breakers, close one by hand."),
         "limit": ("limit", "List limits, show who waits at them, set them for now."),
         "server": ("server", "List, quiet, resume or stop worker processes."),
         "doctor": (

@@ -86,7 +86,7 @@ def _delayed(facts: Diagnosis, now: datetime) -> Iterator[Reason]:
             f"qd task run {task.id}",
         )
     elif task.waits:
-        yield _gate(facts)
+        yield _breaker(facts, now) if task.waits[0] == "breaker" else _gate(facts)
         verb = "was" if late else "is"
         yield Reason("safety", f"Should nobody call it, it {verb} looked at again {when}.")
     else:
@@ -99,6 +99,28 @@ def _delayed(facts: Diagnosis, now: datetime) -> Iterator[Reason]:
             "qd scheduler --app MODULE",
         )
     yield from _obstacles(facts, now)
+
+
+def _breaker(facts: Diagnosis, now: datetime) -> Reason:
+    """What is known of the breaker that holds a task back."""
+    _, name, key = (*facts.task.waits, "", "")[:3]
+    text = f"It is held back by the breaker {name}{f' for {key}' if key else ''}"
+    view = facts.breaker
+    try_ = f"qd breaker reset {name}{f' --key {key}' if key else ''}"
+    if view is None:
+        return Reason("breaker", f"{text}.", try_)
+    text += f", which is {view.state}"
+    if view.since is not None:
+        text += f" since {view.since:%F %T}Z ({relative(view.since, now)})"
+    if view.until is not None:
+        text += f", until {view.until:%F %T}Z, after {plural(view.failures, 'failure')}"
+    if view.waiting:
+        text += f"; {plural(view.waiting, 'task')} {_wait(view.waiting)}"
+    return Reason("breaker", f"{text}.", try_)
+
+
+def _wait(count: int) -> str:
+    return "waits" if count == 1 else "wait"
 
 
 def _gate(facts: Diagnosis) -> Reason:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from qd.inspector.views import LineView, QueueView, RunningView, ServerView, TaskView
+from qd.inspector.views import BreakerView, LineView, QueueView, RunningView, ServerView, TaskView
 from qd.protocol.state import TaskState
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ class Diagnosis:
     - `ahead`: tasks that are taken before it; None unless it is pending, or when there are too many
       to count. `rate`: tasks a second that its queue does now, or on average today
     - `more_important`: queues with tasks that all of `servers` strictly prefer
-    - `line`: where it stands in the line of the limit that it waits at
+    - `line`: where it stands in the line of the limit that it waits at; `breaker`: that
+      which holds it back
     - `lock_holder`, `lock_left`: the task that has the uniqueness lock, and for how many seconds
     """
 
@@ -42,6 +43,7 @@ class Diagnosis:
     rate_of_today: bool = False
     more_important: tuple[str, ...] = ()
     line: LineView | None = None
+    breaker: BreakerView | None = None
     lock_holder: str = ""
     lock_left: float = 0.0
 
@@ -74,9 +76,15 @@ def diagnose(inspector: Inspector, task: TaskView) -> Diagnosis:
         of_today,
         _more_important(inspector, task.queue, servers),
         inspector.limits.place(task) if task.waits[:1] == ("limit",) else None,
+        _breaker(inspector, task),
         holder,
         left,
     )
+
+
+def _breaker(inspector: Inspector, task: TaskView) -> BreakerView | None:
+    kind, name, key = (*task.waits, "", "", "")[:3]
+    return inspector.breakers.get(name, key) if kind == "breaker" else None
 
 
 def _same(run: RunningView, task: TaskView) -> bool:

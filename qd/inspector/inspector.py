@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from qd.broker.link import Link
+from qd.inspector.breakers import Breakers
 from qd.inspector.groups import Groups
 from qd.inspector.limits import Limits
 from qd.inspector.queues import Queues
@@ -42,6 +43,7 @@ class Inspector:
         self.schedulers = Schedulers(link, clock)
         self.stats = Stats(link, self.queues)
         self.limits = Limits(link)
+        self.breakers = Breakers(link, clock)
         self._link = link
         self._clock = clock
 

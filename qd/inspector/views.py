@@ -180,6 +180,40 @@ class GroupView:
 
 
 @dataclass(frozen=True, slots=True)
+class BreakerView:
+    """
+    A breaker for one key (empty: for all), and what goes on there.
+
+    - `state`: closed, open or half-open; `since` then, and open `until`
+    - `failures`: in a row; those that opened it, once it is open. `successes`: since it is half-open
+    - `trying`: tasks that try whether it works again; `waiting`: tasks in line
+    - `runs`, `failed`: of the present window, where a ratio counts
+    - `types`, `path`: whose tasks are behind it, and where in a task its key stands
+    """
+
+    name: str
+    key: str
+    state: str
+    since: datetime | None
+    until: datetime | None
+    failures: int
+    successes: int
+    trying: int
+    waiting: int
+    runs: int
+    failed: int
+    types: tuple[str, ...]
+    path: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self) | {
+            "since": iso(self.since),
+            "until": iso(self.until),
+            "types": list(self.types),
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class LimitView:
     """
     A limit and what goes on there.
