@@ -5,6 +5,7 @@ The operator's side: look at queues, tasks and worker processes, and intervene.
 - `queues`, `removal`, `groups`: sizes, history, pause, purge, remove
 - `tasks`, `actions`, `walk`: look at tasks, run, archive and delete them, one or many
 - `servers`, `schedulers`, `stats`: who is there, and the totals of everything
+- `limits`, `breakers`: what holds tasks up, and a hand on it
 - `periodic`: periodic tasks, run now, paused, made up for
 - `timeline`: the way of each task, if a timeline is kept
 - `doctor`: what is not stored as it should be, and its repair
