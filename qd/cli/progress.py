@@ -16,8 +16,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from qd.cli.render import printable
+
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+    from qd.protocol.progress import Progress as TaskProgress
 
 
 @contextmanager
@@ -47,6 +51,26 @@ def progress(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
         of_all = "" if total is None else f" of {total:,}"
         click.echo(f"{label}: interrupted after {done:,}{of_all}", err=True)
         raise
+
+
+@contextmanager
+def task_bar() -> Iterator[Callable[[TaskProgress | None], None]]:
+    """Give a function that shows how far a task says it is: a bar, once it has said something."""
+    bar = _bar() if sys.stderr.isatty() else None
+    if bar is None:
+        yield lambda _: None
+        return
+    with bar:
+        shown = bar.add_task("", total=None, visible=False)
+
+        def show(said: TaskProgress | None) -> None:
+            if said is not None:
+                note = printable(said.note)
+                bar.update(
+                    shown, description=note, completed=said.done, total=said.total, visible=True
+                )
+
+        yield show
 
 
 @contextmanager

@@ -47,6 +47,10 @@ def task() -> None:
     """
 
 
+def _progress(view: TaskView) -> str | None:
+    return None if view.progress is None else str(view.progress)
+
+
 def _views() -> list[Column[TaskView]]:
     return [
         Column("ID", lambda view: view.id),
@@ -55,6 +59,7 @@ def _views() -> list[Column[TaskView]]:
         Column("STATE", state_of),
         Column("RETRIES", lambda view: f"{view.retried}/{view.max_retry}"),
         Column("WHEN", lambda view: view.next_at or since_when(view)),
+        Column("PROGRESS", _progress, shrinks=True),
         Column("PAYLOAD", lambda view: content(view.payload), shrinks=True),
         Column("ERROR", lambda view: first_line(view.error), shrinks=True),
     ]
@@ -183,6 +188,7 @@ def show_task(session: Session, view: TaskView, schema: str) -> None:
         "group": view.group,
         "unique lock": view.unique_key,
         **{f"header {name}": text for name, text in view.headers},
+        "progress": _progress(view),
         "result": None if view.result is None else content(view.result),
     }
     present = {name: value for name, value in facts.items() if value not in (None, "")}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from qd.cli.progress import task_bar
 from qd.cli.render import plural
 from qd.cli.session import Session
 from qd.client.waiting import wait_for_end
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 def wait_for(session: Session, queue: str, task_id: str, timeout: float) -> None:
     """
-    Show how a task ends. One that is gone has succeeded without retention, or was deleted.
+    Show how a task ends, and on a terminal how far it is. One that is gone has succeeded without retention, or was deleted.
 
     An archived task ends the command with exit code 1.
 
@@ -26,7 +27,11 @@ def wait_for(session: Session, queue: str, task_id: str, timeout: float) -> None
         TimedOut: It has not ended within `timeout` seconds; it goes on all the same.
     """
     endpoint = session.connection.endpoint
-    asyncio.run(wait_for_end(endpoint, queue, task_id, timeout=timeout))
+    with task_bar() as show:
+        waiting = wait_for_end(
+            endpoint, queue, task_id, timeout=timeout, on_change=lambda task: show(task.progress)
+        )
+        asyncio.run(waiting)
     view = _kept(session, queue, task_id)
     if view is None:
         session.out.result(

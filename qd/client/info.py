@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from qd.errors import UsageError
+from qd.protocol.progress import Progress
 from qd.protocol.state import TaskState
 
 if TYPE_CHECKING:
@@ -58,6 +59,19 @@ class TaskInfo:
     async def aresult(self, timeout: float) -> Any:  # noqa: ASYNC109 - as in `wait`
         """`result` for coroutines."""
         return (await self.await_end(timeout)).value()
+
+    def progress(self) -> Progress | None:
+        """
+        Return how far the task says it is, now; None if it has said nothing, or is gone.
+
+        Raises:
+            UsageError: Called on an event loop; use `aprogress` there.
+        """
+        return self._sent().progress(self.queue, self.id)
+
+    async def aprogress(self) -> Progress | None:
+        """`progress` for coroutines."""
+        return await self._sent().aprogress(self.queue, self.id)
 
     def _sent(self) -> Waiting:
         if self.waiting is None:

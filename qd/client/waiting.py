@@ -22,6 +22,7 @@ from qd.errors import BrokerRefused, DecodeError, PayloadError, TaskFailed, Time
 from qd.protocol import codec
 from qd.protocol.ops import inspect
 from qd.protocol.ops.inspect import Stored
+from qd.protocol.progress import Progress
 from qd.protocol.state import TaskState
 
 _TRACKING = ("CLIENT", "TRACKING", "ON")
@@ -78,17 +79,34 @@ class Waiting:
 
     def wait(self, queue: str, task_id: str, timeout: float) -> TaskEnd:
         """`wait_for_end` for synchronous code; raises UsageError on a thread that runs a loop."""
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            return asyncio.run(self.await_end(queue, task_id, timeout))
-        raise UsageError(
-            "waiting here would block the event loop", hint="Use `await info.await_end(...)`."
-        )
+        _refuse_on_a_loop("await info.await_end(...)")
+        return asyncio.run(self.await_end(queue, task_id, timeout))
 
     async def await_end(self, queue: str, task_id: str, timeout: float) -> TaskEnd:  # noqa: ASYNC109 - see below
         """See `wait_for_end`."""
         return await wait_for_end(self._endpoint(), queue, task_id, timeout=timeout)
+
+    def progress(self, queue: str, task_id: str) -> Progress | None:
+        """`aprogress` for synchronous code; raises UsageError on a thread that runs a loop."""
+        _refuse_on_a_loop("await info.aprogress()")
+        return asyncio.run(self.aprogress(queue, task_id))
+
+    async def aprogress(self, queue: str, task_id: str) -> Progress | None:
+        """How far a task says it is; None if it says nothing, or is gone."""
+        link = open_async_link(self._endpoint())
+        try:
+            stored = await link.execute(inspect.read_task(queue, task_id))
+            return None if stored is None else stored.progress
+        finally:
+            await link.close()
+
+
+def _refuse_on_a_loop(instead: str) -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise UsageError("waiting here would block the event loop", hint=f"Use `{instead}`.")
 
 
 async def wait_for_end(

@@ -16,6 +16,7 @@ from qd.handlers.once import Effect, read
 from qd.handlers.options import Duration
 from qd.protocol.message import TaskMessage
 from qd.protocol.op import Op
+from qd.protocol.progress import Progress, checked
 
 T = TypeVar("T")
 
@@ -40,6 +41,9 @@ class Backing(Protocol):
     async def write_result(self, context: Context, result: bytes) -> None:
         """Store a result under the lease; raises LeaseLost."""
 
+    def progressed(self, context: Context) -> None:
+        """Write the progress of this run soon; may be called from any thread."""
+
 
 class Context:
     """
@@ -48,7 +52,17 @@ class Context:
     `state` is what the application's lifespan hook made for this worker process.
     """
 
-    __slots__ = ("_backing", "_message", "_run", "cancelled", "carried", "deadline_at", "state")
+    __slots__ = (
+        "_backing",
+        "_message",
+        "_progress",
+        "_run",
+        "cancelled",
+        "carried",
+        "deadline_at",
+        "has_news",
+        "state",
+    )
 
     def __init__(
         self,
@@ -60,6 +74,8 @@ class Context:
         self._message = message
         self._backing = backing
         self._run = ""
+        self._progress: Progress | None = None
+        self.has_news = False
         self.deadline_at = deadline_at
         self.state = state
         self.cancelled = False
@@ -115,6 +131,28 @@ class Context:
         if self.carried is None:
             self.carried = {}
         self.carried[name] = value
+
+    def progress(self, done: float, total: float | None = None, note: str = "") -> None:
+        """
+        Say how far this run is: *done* of *total*, and a few words (200 characters are kept).
+
+        For handlers of both kinds. It costs a microsecond and never waits, so a loop may say it in
+        every round: it is stored at most twice a second, and once more at the end. The last one stays
+        with the task as long as the task does.
+
+        Raises:
+            UsageError: *done* or *total* is no number.
+        """
+        self._progress = checked(done, total, note)
+        if not self.has_news:
+            self.has_news = True
+            self._backing.progressed(self)
+
+    def take_progress(self) -> Progress | None:
+        """For the worker: what is to be written."""
+        # In this order: what a thread says meanwhile is written the next time.
+        self.has_news = False
+        return self._progress
 
     @property
     def deadline(self) -> datetime:

@@ -42,6 +42,7 @@ def describe(task: Stored, queue: str, state: str, *, now: float) -> TaskView:
         "deaths": task.deaths,
         "cause": task.cause,
         "waits": waits_for(task.waits) if state == TaskState.SCHEDULED else (),
+        "progress": task.progress,
     }
     if not task.message:
         return TaskView(task.id, queue, state, missing=True, **stored)  # type: ignore[arg-type]

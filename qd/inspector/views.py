@@ -12,6 +12,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from qd.inspector.values import as_base64, content, iso
+from qd.protocol.progress import Progress
 
 if TYPE_CHECKING:
     from qd.client.declared import Declared
@@ -28,6 +29,7 @@ class TaskView:
     - `orphaned`: it counts as running, but nobody renews its lease; it will be recovered
     - `owner`, `deaths`, `cause`: the worker that runs it, how many workers died while they did, how
     - `waits`: what a scheduled task waits for, if it is not its time: `limit`, the name, the key
+    - `progress`: how far its handler has said it is, in this run or the last
     - `missing`: its id is listed, but its message is gone; little more than the id is known
     - `undecodable`: its message cannot be read; `raw` are the bytes, the fields from it are empty
     """
@@ -59,6 +61,7 @@ class TaskView:
     deaths: int = 0
     cause: str = ""
     waits: tuple[str, ...] = ()
+    progress: Progress | None = None
     missing: bool = False
     undecodable: bool = False
     raw: bytes = b""
@@ -92,6 +95,7 @@ class TaskView:
             "deaths": self.deaths,
             "cause": self.cause,
             "waits_for": list(self.waits),
+            "progress": None if self.progress is None else self.progress.as_dict(),
             "missing": self.missing,
             "undecodable": self.undecodable,
             "raw_base64": as_base64(self.raw) if self.undecodable else None,

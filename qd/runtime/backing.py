@@ -14,6 +14,7 @@ from qd.handlers.context import Context
 from qd.protocol.op import Op
 from qd.protocol.ops import endings
 from qd.protocol.ops.endings import Fate
+from qd.runtime.progress import ProgressWriter
 from qd.runtime.run import Run
 
 T = TypeVar("T")
@@ -36,6 +37,7 @@ class WorkerBacking:
         self._link = link
         self._owner = owner
         self._run_of = run_of
+        self._progress = ProgressWriter(link, owner, run_of)
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
 
@@ -50,6 +52,13 @@ class WorkerBacking:
                 hint=f"Use `{instead}` in asynchronous handlers.",
             )
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    def progressed(self, context: Context) -> None:
+        self._progress.changed(context)
+
+    def ending(self, run: Run) -> None:
+        """A run is about to end."""
+        self._progress.last(run)
 
     async def write_result(self, context: Context, result: bytes) -> None:
         while True:

@@ -397,6 +397,7 @@ class Worker:
             self._finish(run, result, error)
 
     def _finish(self, run: Run, result: bytes | None, error: BaseException | None) -> None:
+        self._backing.ending(run)
         decided = self._decide(run, error)
         self.done += 1
         if self._meter is not None:

@@ -14,14 +14,25 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.bench import draining, enqueueing, growing, report, waking
+from tests.bench import draining, enqueueing, growing, hearing, report, waking
 from tests.bench.contenders import PEERS, QD, Asynq, Contender, Qd, install_peers
 from tests.bench.machine import machine, versions
 from tests.bench.measure import ROOT, Figures
 from tests.compat.asynq_build import GoUnavailableError, build
 from tests.support.servers import RedisServer
 
-_SCENES = ("drain", "wait", "burn", "enqueue", "wake", "start", "queues", "pending", "active")
+_SCENES = (
+    "drain",
+    "wait",
+    "burn",
+    "enqueue",
+    "wake",
+    "hear",
+    "start",
+    "queues",
+    "pending",
+    "active",
+)
 _WAIT = Qd("10 ms of waiting, 2 x 100 slots", "wait", 100_000)
 
 
@@ -70,6 +81,9 @@ def _round(
         note("enqueue", enqueueing.enqueue(server, int(10_000 * scale)))
     if "wake" in chosen:
         for scene, figures in waking.wake_up(server, int(300 * scale), folder).items():
+            note(scene, figures)
+    if "hear" in chosen:
+        for scene, figures in hearing.hear(server, int(200 * scale), folder).items():
             note(scene, figures)
     if "start" in chosen:
         note("start to first task", waking.start_up(server, 5, folder))

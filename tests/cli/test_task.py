@@ -39,7 +39,7 @@ def test_ls_shows_tasks_of_all_queues_and_states(cli: Cli, store: Store) -> None
     store.dead("x3")
     table = cli("task", "ls").lines
     assert table[0].split() == [
-        "ID", "TYPE", "QUEUE", "STATE", "RETRIES", "WHEN", "PAYLOAD", "ERROR",
+        "ID", "TYPE", "QUEUE", "STATE", "RETRIES", "WHEN", "PROGRESS", "PAYLOAD", "ERROR",
     ]  # fmt: skip
     assert '{"n":1}' in table[1]
     assert "in 60m" in "\n".join(table)

@@ -323,6 +323,7 @@ def test_json_of_a_task_is_stable(inspector: Inspector, store: Store) -> None:
         "deaths": 0,
         "cause": "",
         "waits_for": [],
+        "progress": None,
         "missing": False,
         "undecodable": False,
         "raw_base64": None,

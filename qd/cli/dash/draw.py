@@ -171,7 +171,9 @@ def _queues(state: State, picture: Picture, rates: Rates, place: Place) -> list[
 def _tasks(state: State, picture: Picture, place: Place, now: datetime) -> list[Text]:
     def row(view: TaskView) -> list[str]:
         when = view.next_at or since_when(view)
-        told = first_line(view.error) if view.error else first_line(content(view.payload))
+        told = first_line(view.error or content(view.payload))
+        if view.progress is not None and view.state == "active":
+            told = str(view.progress)
         return [
             view.id[:8] + ("…" if len(view.id) > 8 else ""),
             view.type or "?",
@@ -183,7 +185,7 @@ def _tasks(state: State, picture: Picture, place: Place, now: datetime) -> list[
         ]
 
     queue = ("QUEUE",) if state.page is Page.FAILURES else ()
-    titles = ("ID", "TYPE", *queue, "STATE", "WHEN", "RETRIES", "ERROR OR PAYLOAD")
+    titles = ("ID", "TYPE", *queue, "STATE", "WHEN", "RETRIES", "PROGRESS, ERROR OR PAYLOAD")
     rows = [row(view) for view in picture.tasks]
     return _list(titles, rows, state, place, "No tasks.")
 
@@ -227,6 +229,7 @@ def _task(picture: Picture, place: Place, now: datetime) -> list[Text]:
         "worker": view.owner,
         "error": view.error,
         "payload": content(view.payload),
+        "progress": "" if view.progress is None else str(view.progress),
         "result": "" if view.result is None else content(view.result),
     }
     room = max(place.columns - _LABEL, 1)

@@ -8,7 +8,7 @@
 -- ARGV[1]  task_prefix      asynq:{q}:t:
 -- ARGV[2]  id
 -- Returns  id, score, lease, exists (0 or 1), state, message, pending_since, unique_key, group, result,
---          owner, deaths, cause, waits; nil for what is not there
+--          owner, deaths, cause, waits, progress; nil for what is not there
 -- include: describe
 local function score(key)
   local found = redis.pcall('ZSCORE', key, ARGV[2])

@@ -1,5 +1,5 @@
 """
-Operations on a task one holds a lease of: end it, extend it, store its result.
+Operations on a task one holds a lease of: end it, extend it, store its result and progress.
 
 All of them are fenced. `Held` says whose the task is: the owner noted at dequeue, and the range of
 lease scores that owner may have written. Answers are three-valued, see `Fate`.
@@ -24,6 +24,7 @@ _REQUEUE = Script("requeue")
 _PARK = Script("park")
 UNPARK = Script("unpark")
 _EXTEND = Script("extend")
+_NOTE_PROGRESS = Script("note_progress")
 _WRITE_RESULT = Script("write_result")
 
 
@@ -230,6 +231,14 @@ def extend(queue: str, owner: str, held: Sequence[Held], *, lease_until: int) ->
     for one in held:
         args += (one.id, one.low, one.high)
     return script(_EXTEND, [keys.lease(queue)], args, _fates)
+
+
+def note_progress(queue: str, owner: str, told: Sequence[tuple[Held, bytes]]) -> Op[list[Fate]]:
+    """Keep how far running tasks say they are. Safe to repeat."""
+    args: list[Argument] = [keys.task_prefix(queue), owner]
+    for held, progress in told:
+        args += (held.id, held.low, held.high, progress)
+    return script(_NOTE_PROGRESS, [keys.lease(queue)], args, _fates)
 
 
 def write_result(queue: str, owner: str, held: Held, result: bytes) -> Op[Fate]:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from qd.protocol import keys
 from qd.protocol.op import Op, command, script, text
+from qd.protocol.progress import Progress, decode
 from qd.protocol.scripts import Script
 from qd.protocol.state import TaskState
 
@@ -84,6 +85,7 @@ class Stored:
     deaths: int = 0
     cause: str = ""
     waits: str = ""
+    progress: Progress | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +293,7 @@ def _stored(fields: Sequence[Any]) -> Stored:
         deaths,
         cause,
         waits,
+        told,
     ) = fields
     return Stored(
         id=text(id_),
@@ -307,6 +310,7 @@ def _stored(fields: Sequence[Any]) -> Stored:
         deaths=whole(deaths) or 0,
         cause=text(cause or b""),
         waits=text(waits or b""),
+        progress=decode(told),
     )
 
 

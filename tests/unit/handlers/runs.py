@@ -41,6 +41,9 @@ class NoWorker:
     async def write_result(self, context: Context, result: bytes) -> None:
         self._kept.append(result)
 
+    def progressed(self, context: Context) -> None:
+        raise AssertionError("nobody asks for progress here")
+
 
 def context(of: TaskMessage | None = None, written: list[bytes] | None = None) -> Context:
     """A context; results go to `written`."""
