@@ -22,7 +22,8 @@ class Connection:
     Knows the endpoint, and holds up qd's own server as long as it is open.
 
     *announce* is told, once, that there is such a server and where; without *say_joined* only if it
-    was started for this. *user* is noted in the timeline, if one is kept.
+    was started for this. *user* is noted in the timeline, if one is kept. Without *start* one that
+    is running is used, and not held up.
     """
 
     def __init__(
@@ -32,11 +33,13 @@ class Connection:
         *,
         say_joined: bool = True,
         user: str = "",
+        start: bool = True,
     ) -> None:
         self._settings = settings
         self._announce = announce
         self._say_joined = say_joined
         self._user = user
+        self._start = start
         self._endpoint: Endpoint | None = None
         self._server: EmbeddedServer | None = None
 
@@ -47,12 +50,16 @@ class Connection:
 
         Raises:
             ConfigError: `redis.enabled` is false, or production without an address.
-            BrokerUnavailable: The own server does not start.
+            BrokerUnavailable: The own server does not start, or does not run and must not be started.
         """
         if self._endpoint is None:
             require_redis(self._settings)
             socket_path = None
-            if not self._settings.redis.addrs:
+            if not self._settings.redis.addrs and not self._start:
+                from qd.broker.embedded import running_socket
+
+                socket_path = running_socket(Path(self._settings.redis.embedded_dir))
+            elif not self._settings.redis.addrs:
                 from qd.broker.embedded import acquire
 
                 self._server = acquire(Path(self._settings.redis.embedded_dir))

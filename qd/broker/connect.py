@@ -11,8 +11,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from qd.broker.async_cluster_link import AsyncClusterLink
-from qd.broker.async_link import AsyncNodeLink, Push
 from qd.broker.endpoint import Endpoint, Tls, Topology, keepalive_options, parse_addresses
 from qd.broker.failures import translate
 from qd.broker.lean import async_connection, async_retry, backoff, connection, exceptions, retry
@@ -20,6 +18,8 @@ from qd.broker.link import ClusterLink, Link, NodeLink
 from qd.errors import BrokerUnavailable
 
 if TYPE_CHECKING:
+    from qd.broker.async_cluster_link import AsyncClusterLink
+    from qd.broker.async_link import AsyncNodeLink, Push
     from qd.config.redis import RedisSettings
 
 
@@ -70,6 +70,8 @@ def open_link(endpoint: Endpoint) -> Link:
 def open_async_link(endpoint: Endpoint) -> AsyncNodeLink | AsyncClusterLink:
     """Return a link for asynchronous code; nothing is sent before it is used."""
     if endpoint.topology is Topology.CLUSTER:
+        from qd.broker.async_cluster_link import AsyncClusterLink
+
         return AsyncClusterLink(
             lambda: _async_cluster_client(endpoint),
             str(endpoint),
@@ -91,6 +93,8 @@ def open_node_link(
 
     On a cluster it goes to one node: good for Pub/Sub, which a cluster carries everywhere.
     """
+    from qd.broker.async_link import AsyncNodeLink
+
     protocol = 2 if on_push is None else 3
 
     async def dial() -> Any:

@@ -39,6 +39,7 @@ _LONGEST_SOCKET_PATH = 107
 _LARGEST_LOG = 1 << 20
 _POLL_SECONDS = 0.01
 _PING_SECONDS = 1.0
+_GLANCE_SECONDS = 0.1
 
 
 class EmbeddedServer:
@@ -113,6 +114,19 @@ def acquire(directory: Path, *, start_timeout: float = 5.0) -> EmbeddedServer:
             hint="Run qd where you may write, or set `redis.addrs` to a server that is running.",
         ) from error
     return EmbeddedServer(socket_path, started=started, claim=claim)
+
+
+def running_socket(directory: Path) -> Path:
+    """
+    Return where the server of `directory` listens; starts none, and holds none up.
+
+    Raises:
+        BrokerUnavailable: None is running there.
+    """
+    path = _socket_path(directory.resolve())
+    if _ping(path, _GLANCE_SECONDS) is _Answer.READY:
+        return path
+    raise BrokerUnavailable(f"No embedded server is running in {directory}.")
 
 
 def _prepare(directory: Path) -> Path:

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from qd.cli.frame import Group
+from qd.cli import candidates
+from qd.cli.frame import Group, files
 from qd.cli.render import Column, as_json
 from qd.cli.session import Session, with_session
 from qd.errors import NotFound, UsageError
@@ -31,7 +32,7 @@ def config() -> None:
 
 
 @config.command("init", examples=("qd config init", "qd config init - | less"))
-@click.argument("file", default="qd.yaml")
+@click.argument("file", default="qd.yaml", shell_complete=files)
 @with_session
 def init(session: Session, file: str) -> None:
     """
@@ -79,7 +80,7 @@ def check(session: Session) -> None:
 @config.command(
     "show", examples=("qd config show", "qd config show worker", "qd config show redis --json")
 )
-@click.argument("key", metavar="[KEY]", required=False)
+@click.argument("key", metavar="[KEY]", required=False, shell_complete=candidates.settings)
 @with_session
 def show(session: Session, key: str | None) -> None:
     """

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from qd.cli import cron_change
+from qd.cli import candidates, cron_change
 from qd.cli.frame import Group
 from qd.cli.render import Cell, Column, iso
 from qd.cli.session import Session, with_session
@@ -133,7 +133,7 @@ class _Due(NamedTuple):
         "qd cron next --days 7",
     ),
 )
-@click.argument("name", metavar="[NAME]", required=False)
+@click.argument("name", metavar="[NAME]", required=False, shell_complete=candidates.entries)
 @click.option("--count", type=click.IntRange(1, _MANY), help="Of each; 3, or 1000 with --days.")
 @click.option("--days", type=click.IntRange(1, 366), help="All of the next days.")
 @with_session
@@ -210,7 +210,7 @@ def _schedule(view: PeriodicView) -> Schedule:
 
 
 @cron.command("history", examples=("qd cron history nightly-report --limit 100",))
-@click.argument("name", metavar="NAME")
+@click.argument("name", metavar="NAME", shell_complete=candidates.entries)
 @click.option("--limit", type=click.IntRange(1, 1000), default=30, show_default=True)
 @with_session
 def history(session: Session, name: str, limit: int) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from qd.cli import candidates
 from qd.cli.ask import SAMPLE, confirm
 from qd.cli.frame import Command
 from qd.cli.outcome import act_on_each
@@ -37,7 +38,9 @@ def _find(session: Session, name: str) -> PeriodicView:
     short_help="Enqueue the task of an entry now.",
     examples=("qd cron run nightly-report",),
 )
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument(
+    "names", nargs=-1, required=True, metavar="NAME...", shell_complete=candidates.entries
+)
 @with_session
 def run(session: Session, names: tuple[str, ...]) -> None:
     """
@@ -61,7 +64,9 @@ def run(session: Session, names: tuple[str, ...]) -> None:
     short_help="Let the ticks of an entry pass without a task.",
     examples=("qd cron pause nightly-report",),
 )
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument(
+    "names", nargs=-1, required=True, metavar="NAME...", shell_complete=candidates.entries
+)
 @with_session
 def pause(session: Session, names: tuple[str, ...]) -> None:
     """
@@ -78,7 +83,9 @@ def pause(session: Session, names: tuple[str, ...]) -> None:
     short_help="Let the ticks of an entry enqueue tasks again.",
     examples=("qd cron resume nightly-report",),
 )
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument(
+    "names", nargs=-1, required=True, metavar="NAME...", shell_complete=candidates.entries
+)
 @with_session
 def resume(session: Session, names: tuple[str, ...]) -> None:
     """
@@ -114,7 +121,7 @@ def _each(
         "qd cron backfill hourly --from 2030-01-01T00:00:00Z --to 2030-01-02T00:00:00Z -y",
     ),
 )
-@click.argument("name", metavar="NAME")
+@click.argument("name", metavar="NAME", shell_complete=candidates.entries)
 @click.option("--from", "start", type=MOMENT, required=True, help="From this RFC 3339 time on.")
 @click.option("--to", "end", type=MOMENT, help="Up to this RFC 3339 time; else up to now.")
 @click.option("--dry-run", is_flag=True, help="Show the ticks, enqueue nothing.")
@@ -191,9 +198,9 @@ def _show_plan(
         "qd cron add sync '@every 5m' user:sync --overlap skip --jitter 30s --queue low",
     ),
 )
-@click.argument("name", metavar="NAME")
+@click.argument("name", metavar="NAME", shell_complete=candidates.entries)
 @click.argument("spec", metavar="SPEC")
-@click.argument("task_type", metavar="TYPE")
+@click.argument("task_type", metavar="TYPE", shell_complete=candidates.types)
 @click.argument("payload", nargs=-1, metavar="[JSON | @FILE | - | K=V...]")
 @click.option("--timezone", metavar="ZONE", help="Of the fields; else the scheduler's.")
 @click.option("--missed", type=MISSED, default="skip",
@@ -205,7 +212,13 @@ def _show_plan(
               help="Times that a clock change skips or repeats: due once, or as asynq.")  # fmt: skip
 @click.option("--start", type=MOMENT, help="First time it may be due, RFC 3339.")
 @click.option("--end", type=MOMENT, help="Last time it may be due, RFC 3339.")
-@click.option("-q", "--queue", metavar="QUEUE", help="Queue, without the configured prefix.")
+@click.option(
+    "-q",
+    "--queue",
+    metavar="QUEUE",
+    shell_complete=candidates.queues,
+    help="Queue, without the configured prefix.",
+)
 @click.option("--max-retry", type=click.IntRange(min=0), metavar="N", help="Tries after the first.")
 @click.option("--timeout", type=DURATION, help="Longest run.")
 @click.option("--unique", type=DURATION, help="Refuse a twin for this long.")
@@ -301,7 +314,9 @@ def _place(source: str) -> str:
     short_help="Remove entries that were added with `qd cron add`.",
     examples=("qd cron rm nightly-report",),
 )
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument(
+    "names", nargs=-1, required=True, metavar="NAME...", shell_complete=candidates.entries
+)
 @with_session
 def rm(session: Session, names: tuple[str, ...]) -> None:
     """

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import click
 
+from qd.cli import candidates
 from qd.cli.ask import SAMPLE, confirm
 from qd.cli.bulk import Bulk, bulk_options, collect, finish
-from qd.cli.frame import Group
+from qd.cli.frame import Group, files
 from qd.cli.outcome import act_on_each
 from qd.cli.render import Column, plural
 from qd.cli.selection import Filter, filter_options, find, matching
@@ -125,8 +126,14 @@ def groups(session: Session, chosen: Filter) -> None:
 
 
 @dlq.command("show", examples=("qd dlq show 0197c0de", "qd dlq show 0197c0de -q low --json"))
-@click.argument("task_id", metavar="ID")
-@click.option("-q", "--queue", metavar="NAME", help="The queue it is in; else all are searched.")
+@click.argument("task_id", metavar="ID", shell_complete=candidates.task_ids("archived"))
+@click.option(
+    "-q",
+    "--queue",
+    metavar="NAME",
+    shell_complete=candidates.dead_queues,
+    help="The queue it is in; else all are searched.",
+)
 @with_session
 def show(session: Session, task_id: str, queue: str | None) -> None:
     """
@@ -153,9 +160,11 @@ def show(session: Session, task_id: str, queue: str | None) -> None:
         "qd dlq requeue --all --canary 10 --rate 100/s --abort-if-failed 20% -y",
     ),
 )
-@click.argument("ids", nargs=-1, metavar="[ID...]")
+@click.argument("ids", nargs=-1, metavar="[ID...]", shell_complete=candidates.task_ids("archived"))
 @click.option("--keep-retries", is_flag=True, help="Leave the used-up retries used up.")
-@click.option("--to", metavar="QUEUE", help="Let them run in another queue.")
+@click.option(
+    "--to", metavar="QUEUE", shell_complete=candidates.queues, help="Let them run in another queue."
+)
 @click.option("--edit", is_flag=True, help="Change the payload of each named task in $EDITOR.")
 @click.option(
     "--canary", type=click.IntRange(min=1), metavar="N", help="First so many; wait for them."
@@ -211,7 +220,7 @@ def requeue(
 @dlq.command(
     "rm", examples=("qd dlq rm 0197c0de -y", "qd dlq rm --all --type email:send --older 7d")
 )
-@click.argument("ids", nargs=-1, metavar="[ID...]")
+@click.argument("ids", nargs=-1, metavar="[ID...]", shell_complete=candidates.task_ids("archived"))
 @bulk_options
 @with_session
 def rm(session: Session, ids: tuple[str, ...], bulk: Bulk) -> None:
@@ -230,7 +239,9 @@ def rm(session: Session, ids: tuple[str, ...], bulk: Bulk) -> None:
 
 
 @dlq.command("purge", examples=("qd dlq purge low", "qd dlq purge low default -y"))
-@click.argument("names", nargs=-1, required=True, metavar="QUEUE...")
+@click.argument(
+    "names", nargs=-1, required=True, metavar="QUEUE...", shell_complete=candidates.dead_queues
+)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @with_session
 def purge(session: Session, names: tuple[str, ...], yes: bool) -> None:
@@ -261,7 +272,7 @@ def purge(session: Session, names: tuple[str, ...], yes: bool) -> None:
 @dlq.command(
     "export", examples=("qd dlq export dead.jsonl", "qd dlq export - --type email:send | gzip")
 )
-@click.argument("file")
+@click.argument("file", shell_complete=files)
 @filter_options
 @with_session
 def export(session: Session, file: str, chosen: Filter) -> None:
@@ -279,9 +290,13 @@ def export(session: Session, file: str, chosen: Filter) -> None:
 @dlq.command(
     "import", examples=("qd dlq import dead.jsonl", "qd dlq import dead.jsonl --queue low")
 )
-@click.argument("file")
+@click.argument("file", shell_complete=files)
 @click.option(
-    "-q", "--queue", metavar="NAME", help="Put them all into this queue; else into their own."
+    "-q",
+    "--queue",
+    metavar="NAME",
+    shell_complete=candidates.queues,
+    help="Put them all into this queue; else into their own.",
 )
 @with_session
 def import_(session: Session, file: str, queue: str | None) -> None:

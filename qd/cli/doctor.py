@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from qd.cli import candidates
 from qd.cli.checks import (
     PROBLEM,
     Check,
@@ -49,7 +50,13 @@ if TYPE_CHECKING:
     ),
 )
 @click.option(
-    "-q", "--queue", "queues", metavar="NAME", multiple=True, help="Only this queue; repeatable."
+    "-q",
+    "--queue",
+    "queues",
+    metavar="NAME",
+    shell_complete=candidates.queues,
+    multiple=True,
+    help="Only this queue; repeatable.",
 )
 @click.option("--quick", is_flag=True, help="Leave out the walk through everything stored.")
 @click.option("--fix", is_flag=True, help="Repair what is stored wrongly; asks first.")

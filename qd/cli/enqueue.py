@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from qd.cli.frame import Command
+from qd.cli import candidates
+from qd.cli.frame import Command, files
 from qd.cli.render import iso, relative
 from qd.cli.session import Session, with_session
 from qd.cli.types import ASSIGNMENT, DURATION, MOMENT
@@ -27,10 +28,14 @@ if TYPE_CHECKING:
         "qd enqueue --from-jsonl tasks.jsonl --queue low",
     ),
 )
-@click.argument("task_type", metavar="[TYPE]", required=False)
+@click.argument("task_type", metavar="[TYPE]", required=False, shell_complete=candidates.types)
 @click.argument("payload", nargs=-1, metavar="[JSON | @FILE | - | K=V...]")
 @click.option(
-    "-q", "--queue", metavar="NAME", help="Queue of the task, without the configured prefix."
+    "-q",
+    "--queue",
+    metavar="NAME",
+    shell_complete=candidates.queues,
+    help="Queue of the task, without the configured prefix.",
 )
 @click.option("--in", "process_in", type=DURATION, help="Run no earlier than after this, as in 5m.")
 @click.option("--at", "process_at", type=MOMENT, help="Run no earlier than at this RFC 3339 time.")
@@ -41,12 +46,20 @@ if TYPE_CHECKING:
 @click.option("--id", "task_id", metavar="ID", help="Id of the task; else one is made.")
 @click.option("--retention", type=DURATION, help="How long to keep the task when it succeeded.")
 @click.option(
-    "--group", metavar="NAME", help="Let the task wait in this group until it is aggregated."
+    "--group",
+    metavar="NAME",
+    shell_complete=candidates.groups,
+    help="Let the task wait in this group until it is aggregated.",
 )
 @click.option("--header", "headers", type=ASSIGNMENT, multiple=True, help="Header; repeatable.")
 @click.option("--wait", is_flag=True, help="Wait until the task has ended.")
 @click.option("--wait-timeout", type=DURATION, default="60s", show_default=True)
-@click.option("--from-jsonl", metavar="FILE", help="Enqueue every line of a file; - for stdin.")
+@click.option(
+    "--from-jsonl",
+    metavar="FILE",
+    shell_complete=files,
+    help="Enqueue every line of a file; - for stdin.",
+)
 @click.option("--dry-run", is_flag=True, help="Check everything, send nothing.")
 @with_session
 def enqueue(

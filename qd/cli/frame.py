@@ -9,11 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from qd.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 FORMATS = ("table", "plain", "json", "jsonl")
 _WIDTH = 100
@@ -71,12 +74,20 @@ def _show_version(ctx: click.Context, parameter: click.Parameter, value: bool) -
         ctx.exit()
 
 
+def files(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Complete a file: the shell itself knows how."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="file")]
+
+
 def _global_options() -> list[click.Option]:
     """Make the options anew: click notes in an option which command it belongs to."""
     return [
         click.Option(
             ["-c", "--config"],
             metavar="FILE",
+            shell_complete=files,
             expose_value=False,
             callback=_store("config"),
             help="Configuration file; else QD_CONFIG, ./qd.yaml, /etc/qd/qd.yaml.",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from qd.cli import candidates
 from qd.cli.frame import Group
 from qd.cli.outcome import act_on_each
 from qd.cli.render import Column, plural
@@ -33,7 +34,13 @@ def group() -> None:
 
 @group.command("ls", examples=("qd group ls", "qd group ls -q low --json"))
 @click.option(
-    "-q", "--queue", "queues", metavar="NAME", multiple=True, help="Only of this queue; repeatable."
+    "-q",
+    "--queue",
+    "queues",
+    metavar="NAME",
+    shell_complete=candidates.queues,
+    multiple=True,
+    help="Only of this queue; repeatable.",
 )
 @with_session
 def ls(session: Session, queues: tuple[str, ...]) -> None:
@@ -70,10 +77,16 @@ def ls(session: Session, queues: tuple[str, ...]) -> None:
         "qd group flush --all",
     ),
 )
-@click.argument("names", nargs=-1, metavar="[GROUP...]")
+@click.argument("names", nargs=-1, metavar="[GROUP...]", shell_complete=candidates.groups)
 @click.option("--all", "everything", is_flag=True, help="All groups.")
 @click.option(
-    "-q", "--queue", "queues", metavar="NAME", multiple=True, help="Only of this queue; repeatable."
+    "-q",
+    "--queue",
+    "queues",
+    metavar="NAME",
+    shell_complete=candidates.queues,
+    multiple=True,
+    help="Only of this queue; repeatable.",
 )
 @with_session
 def flush(

@@ -78,6 +78,20 @@ class Root(Group):
                     [(name.ljust(widest), line) for name, (_, line) in commands.items()]
                 )
 
+    def shell_complete(
+        self, ctx: click.Context, incomplete: str
+    ) -> list[click.shell_completion.CompletionItem]:
+        """Return commands, from the table, and options."""
+        from click.shell_completion import CompletionItem
+
+        options = click.Command.shell_complete(self, ctx, incomplete)
+        commands = (
+            CompletionItem(name, help=line)
+            for name, (_, line) in _COMMANDS.items()
+            if name.startswith(incomplete)
+        )
+        return [*commands, *options]
+
     def main(
         self,
         args: Sequence[str] | None = None,
@@ -88,10 +102,14 @@ class Root(Group):
         **extra: Any,
     ) -> NoReturn:
         """Run one command line and exit with its code; nothing is ever raised to the caller."""
-        self._main_shell_completion(extra, "qd", complete_var)
         flags = Flags()
         try:
             arguments = sys.argv[1:] if args is None else list(args)
+            if shell := os.environ.get("_QD_COMPLETE"):
+                from qd.cli.completion import answer
+
+                answer(self, shell, arguments)
+                sys.exit(ExitCode.OK)
             with self.make_context("qd", arguments, obj=flags, **extra) as ctx:
                 self.invoke(ctx)
             sys.stdout.flush()

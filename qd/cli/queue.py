@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from qd.cli import render
+from qd.cli import candidates, render
 from qd.cli.ask import SAMPLE, confirm
 from qd.cli.frame import Group
 from qd.cli.outcome import act_on_each
@@ -91,7 +91,7 @@ def ls(session: Session) -> None:
 
 
 @queue.command("show", examples=("qd queue show default", "qd queue show default --json"))
-@click.argument("name")
+@click.argument("name", shell_complete=candidates.queues)
 @with_session
 def show(session: Session, name: str) -> None:
     """
@@ -133,7 +133,7 @@ def show(session: Session, name: str) -> None:
 
 
 @queue.command("history", examples=("qd queue history default", "qd queue history low --days 30"))
-@click.argument("name")
+@click.argument("name", shell_complete=candidates.queues)
 @click.option("--days", type=click.IntRange(1, 90), default=10, show_default=True)
 @with_session
 def history(session: Session, name: str, days: int) -> None:
@@ -166,7 +166,9 @@ def _percent(view: DayView) -> Cell:
 
 
 @queue.command("pause", examples=("qd queue pause low", "qd queue pause low default"))
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument(
+    "names", nargs=-1, required=True, metavar="NAME...", shell_complete=candidates.queues
+)
 @with_session
 def pause(session: Session, names: tuple[str, ...]) -> None:
     """
@@ -179,7 +181,9 @@ def pause(session: Session, names: tuple[str, ...]) -> None:
 
 
 @queue.command("resume", examples=("qd queue resume low", "qd queue resume low default"))
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument(
+    "names", nargs=-1, required=True, metavar="NAME...", shell_complete=candidates.queues
+)
 @with_session
 def resume(session: Session, names: tuple[str, ...]) -> None:
     """
@@ -225,7 +229,9 @@ def _who() -> str:
         "qd queue purge low -y",
     ),
 )
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument(
+    "names", nargs=-1, required=True, metavar="NAME...", shell_complete=candidates.queues
+)
 @click.option(
     "--state",
     "states",
@@ -284,7 +290,9 @@ def _sample(session: Session, places: list[tuple[str, TaskState]]) -> list[str]:
 
 
 @queue.command("rm", examples=("qd queue rm old", "qd queue rm old --force -y"))
-@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.argument(
+    "names", nargs=-1, required=True, metavar="NAME...", shell_complete=candidates.queues
+)
 @click.option("--force", is_flag=True, help="Also when tasks are waiting; they are deleted.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @with_session

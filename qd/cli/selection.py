@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from qd.cli import candidates
 from qd.cli.ask import SAMPLE
 from qd.cli.session import Session
 from qd.cli.types import PAST, PATTERN, WHERE
@@ -81,11 +82,17 @@ _FILTERS = (
         "--queue",
         "queues",
         metavar="NAME",
+        shell_complete=candidates.queues,
         multiple=True,
         help="Only of this queue; repeatable.",
     ),
     click.option(
-        "--type", "types", metavar="TYPE", multiple=True, help="Only of this task type; repeatable."
+        "--type",
+        "types",
+        metavar="TYPE",
+        shell_complete=candidates.types,
+        multiple=True,
+        help="Only of this task type; repeatable.",
     ),
     click.option("--error", type=PATTERN, help="Only with an error in which this is found."),
     click.option("--since", type=PAST, help="Only if in this state since then, as in yesterday."),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from qd.cli import candidates
 from qd.cli.ask import confirm
 from qd.cli.frame import Group
 from qd.cli.outcome import act_on_each
@@ -77,7 +78,7 @@ def ls(session: Session) -> None:
 
 
 @server.command("show", examples=("qd server show web-1:4121", "qd server show 3f2a --json"))
-@click.argument("name", metavar="HOST:PID|ID")
+@click.argument("name", metavar="HOST:PID|ID", shell_complete=candidates.servers)
 @with_session
 def show(session: Session, name: str) -> None:
     """
@@ -112,7 +113,9 @@ def show(session: Session, name: str) -> None:
 
 def _order_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
-        click.argument("names", nargs=-1, metavar="[HOST|HOST:PID|ID...]"),
+        click.argument(
+            "names", nargs=-1, metavar="[HOST|HOST:PID|ID...]", shell_complete=candidates.hosts
+        ),
         click.option("--all", "everything", is_flag=True, help="All worker processes of qd."),
         click.option(
             "--timeout", type=DURATION, default="15s", show_default=True, help="Wait no longer."

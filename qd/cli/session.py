@@ -34,10 +34,15 @@ R = TypeVar("R")
 
 
 class Session:
-    """The parts of one invocation. Nothing is read or opened before it is asked for."""
+    """
+    The parts of one invocation. Nothing is read or opened before it is asked for.
 
-    def __init__(self, flags: Flags) -> None:
+    Without `start_server` the private server is used only if it is running.
+    """
+
+    def __init__(self, flags: Flags, *, start_server: bool = True) -> None:
         self.flags = flags
+        self._start_server = start_server
         self.out = Output(flags)
         self._closing = ExitStack()
 
@@ -69,7 +74,9 @@ class Session:
         from qd.app.connection import Connection
 
         user = person() if self.settings.timeline.keep else ""
-        connection = Connection(self.settings, self.out.say, say_joined=False, user=user)
+        connection = Connection(
+            self.settings, self.out.say, say_joined=False, user=user, start=self._start_server
+        )
         self._closing.callback(connection.close)
         return connection
 

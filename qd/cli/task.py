@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from qd.cli import candidates
 from qd.cli.bulk import Bulk, bulk_options, collect, finish
 from qd.cli.frame import Group
 from qd.cli.outcome import act_on_each
@@ -74,7 +75,12 @@ def _views() -> list[Column[TaskView]]:
     ),
 )
 @click.option("--state", "states", multiple=True, type=click.Choice(STATES), help="Repeatable.")
-@click.option("--group", metavar="NAME", help="Only aggregating tasks of this group.")
+@click.option(
+    "--group",
+    metavar="NAME",
+    shell_complete=candidates.groups,
+    help="Only aggregating tasks of this group.",
+)
 @click.option("--sort", type=click.Choice(SORTS), help="Order of what is shown; - is descending.")
 @click.option("--cursor", metavar="WORD", help="Go on where an earlier listing has stopped.")
 @click.option("--count", is_flag=True, help="Only count them, by queue, state and type.")
@@ -121,8 +127,14 @@ def ls(
         "qd task show 0197c0de --timeline",
     ),
 )
-@click.argument("task_id", metavar="ID")
-@click.option("-q", "--queue", metavar="NAME", help="The queue it is in; else all are searched.")
+@click.argument("task_id", metavar="ID", shell_complete=candidates.task_ids(*STATES))
+@click.option(
+    "-q",
+    "--queue",
+    metavar="NAME",
+    shell_complete=candidates.queues,
+    help="The queue it is in; else all are searched.",
+)
 @click.option("--timeline", is_flag=True, help="Show the way it went, if it is gone as well.")
 @with_session
 def show(session: Session, task_id: str, queue: str | None, timeline: bool) -> None:
@@ -144,8 +156,14 @@ def show(session: Session, task_id: str, queue: str | None, timeline: bool) -> N
 
 
 @task.command("why", examples=("qd task why 0197c0de", "qd task why 0197c0de --stack"))
-@click.argument("task_id", metavar="ID")
-@click.option("-q", "--queue", metavar="NAME", help="The queue it is in; else all are searched.")
+@click.argument("task_id", metavar="ID", shell_complete=candidates.task_ids(*STATES))
+@click.option(
+    "-q",
+    "--queue",
+    metavar="NAME",
+    shell_complete=candidates.queues,
+    help="The queue it is in; else all are searched.",
+)
 @click.option("--stack", is_flag=True, help="Ask the worker that runs it where its handler is.")
 @with_session
 def why(session: Session, task_id: str, queue: str | None, stack: bool) -> None:
@@ -196,8 +214,16 @@ def show_task(session: Session, view: TaskView, schema: str) -> None:
 
 
 @task.command("cancel", examples=("qd task cancel 0197c0de", "qd task cancel 0197c0de 0197c0df"))
-@click.argument("ids", nargs=-1, required=True, metavar="ID...")
-@click.option("-q", "--queue", metavar="NAME", help="The queue they are in; else all are searched.")
+@click.argument(
+    "ids", nargs=-1, required=True, metavar="ID...", shell_complete=candidates.task_ids("active")
+)
+@click.option(
+    "-q",
+    "--queue",
+    metavar="NAME",
+    shell_complete=candidates.queues,
+    help="The queue they are in; else all are searched.",
+)
 @with_session
 def cancel(session: Session, ids: tuple[str, ...], queue: str | None) -> None:
     """
@@ -234,7 +260,7 @@ def _states_option(allowed: tuple[str, ...]) -> Callable[..., Any]:
 @task.command(
     "run", examples=("qd task run 0197c0de", "qd task run --all --state scheduled -q low --dry-run")
 )
-@click.argument("ids", nargs=-1, metavar="[ID...]")
+@click.argument("ids", nargs=-1, metavar="[ID...]", shell_complete=candidates.task_ids(*_RUNNABLE))
 @_states_option(_RUNNABLE)
 @bulk_options
 @with_session
@@ -252,7 +278,9 @@ def run(session: Session, ids: tuple[str, ...], state: str | None, bulk: Bulk) -
     "archive",
     examples=("qd task archive 0197c0de", "qd task archive --all --state retry --type email:send"),
 )
-@click.argument("ids", nargs=-1, metavar="[ID...]")
+@click.argument(
+    "ids", nargs=-1, metavar="[ID...]", shell_complete=candidates.task_ids(*_ARCHIVABLE)
+)
 @_states_option(_ARCHIVABLE)
 @bulk_options
 @with_session
@@ -268,7 +296,7 @@ def archive(session: Session, ids: tuple[str, ...], state: str | None, bulk: Bul
 @task.command(
     "rm", examples=("qd task rm 0197c0de -y", "qd task rm --all --state completed --older 7d")
 )
-@click.argument("ids", nargs=-1, metavar="[ID...]")
+@click.argument("ids", nargs=-1, metavar="[ID...]", shell_complete=candidates.task_ids(*_DELETABLE))
 @_states_option(_DELETABLE)
 @bulk_options
 @with_session
@@ -282,8 +310,14 @@ def rm(session: Session, ids: tuple[str, ...], state: str | None, bulk: Bulk) ->
 
 
 @task.command("wait", examples=("qd task wait 0197c0de", "qd task wait 0197c0de --timeout 5m"))
-@click.argument("task_id", metavar="ID")
-@click.option("-q", "--queue", metavar="NAME", help="The queue it is in; else all are searched.")
+@click.argument("task_id", metavar="ID", shell_complete=candidates.task_ids(*STATES))
+@click.option(
+    "-q",
+    "--queue",
+    metavar="NAME",
+    shell_complete=candidates.queues,
+    help="The queue it is in; else all are searched.",
+)
 @click.option("--timeout", type=DURATION, default="60s", show_default=True)
 @with_session
 def wait(session: Session, task_id: str, queue: str | None, timeout: float) -> None:

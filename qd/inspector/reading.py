@@ -167,6 +167,13 @@ class TaskReader:
                     found.append(describe(task, glance.queue, glance.state, now=now))
         return found
 
+    def ids(self, queue: str, state: TaskState, *, limit: int) -> builtins.list[str]:
+        """Return the ids of the first *limit* tasks of a state, without looking at the tasks."""
+        sources = self._containers(queue, state, None)
+        steps = [inspect.read_ids(source, offset=0, limit=limit) for source in sources]
+        found = self._link.execute_many(steps) if steps else []
+        return [one for some in found for one in some][:limit]
+
     def count(self, queue: str, state: TaskState, group: str | None = None) -> int:
         """Return how many tasks are in a state; raises QueueNotFound."""
         sources = self._containers(queue, state, group)

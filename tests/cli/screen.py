@@ -24,10 +24,16 @@ KEYS = {"enter": "\r", "esc": "\x1b", "tab": "\t", "down": "\x1b[B", "up": "\x1b
 
 
 class Terminal:
-    """A real pseudo terminal of a size, with `qd WORDS` on it."""
+    """A real pseudo terminal of a size, with `qd WORDS` on it, or another program."""
 
     def __init__(
-        self, words: Sequence[str], env: Mapping[str, str], *, columns: int = 80, lines: int = 24
+        self,
+        words: Sequence[str],
+        env: Mapping[str, str],
+        *,
+        columns: int = 80,
+        lines: int = 24,
+        program: Sequence[str] = (sys.executable, "-m", "qd"),
     ) -> None:
         self._screen = pyte.Screen(columns, lines)
         self._stream = pyte.ByteStream(self._screen)
@@ -38,7 +44,7 @@ class Terminal:
         self.before = termios.tcgetattr(theirs)
         self._theirs = theirs
         self._process = subprocess.Popen(
-            ["setsid", "--ctty", sys.executable, "-m", "qd", *words],
+            ["setsid", "--ctty", *program, *words],
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
