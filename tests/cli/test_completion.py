@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -149,7 +150,8 @@ def test_tab_completes_in_a_real_shell(
         for typed, whole in (("queue show low", "lowest"), ("task show it:7:", "it:7:abc")):
             terminal.press(f"qd {typed}")
             # A tab that Redis has answered too late for is pressed again.
-            eventually(lambda: _tabbed(terminal, f"{typed.rpartition(' ')[0]} {whole}"), within=40)
+            wanted = f"{typed.rpartition(' ')[0]} {whole}"
+            eventually(partial(_tabbed, terminal, wanted), within=40)
             terminal.press("\x15")
         terminal.press("exit\n")
 

@@ -54,18 +54,18 @@ def test_a_system_at_work_gives_no_false_alarm(
         return sum(int(raw.get(keys.processed(queue)) or 0) for queue in QUEUES)  # type: ignore[arg-type]
 
     before, began = processed(), time.monotonic()
-    looked, false_alarms = 0, []
-    for _ in range(LOOKS):
+    looks, looked, false_alarms = 0, 0, []
+    while looks < LOOKS or processed() == before:
         report = at_work.look()
+        looks += 1
         looked += report.tasks
         false_alarms += report.findings
     done, took = processed() - before, time.monotonic() - began
     assert false_alarms == []
     assert looked > 0
-    assert done > 0
     record_property(
         "doctor",
-        f"{len(false_alarms)} false alarms in {LOOKS} looks at {looked} tasks "
+        f"{len(false_alarms)} false alarms in {looks} looks at {looked} tasks "
         f"while {done} ended, {done / took:.0f} a second",
     )
 
