@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import signal
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -31,7 +33,7 @@ def wait_for(session: Session, queue: str, task_id: str, timeout: float) -> None
         waiting = wait_for_end(
             endpoint, queue, task_id, timeout=timeout, on_change=lambda task: show(task.progress)
         )
-        asyncio.run(waiting)
+        _run(waiting)
     view = _kept(session, queue, task_id)
     if view is None:
         session.out.result(
@@ -54,6 +56,21 @@ def wait_for(session: Session, queue: str, task_id: str, timeout: float) -> None
     )
     if view.state == "archived":
         click.get_current_context().exit(ExitCode.FAILED)
+
+
+def _run(waiting: Coroutine[Any, Any, Any]) -> None:
+    """Run it on a loop of its own; Ctrl-C is heard when the loop runs, not while it is being made."""
+
+    async def listen() -> None:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        await waiting
+
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        asyncio.run(listen())
+    finally:
+        waiting.close()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _kept(session: Session, queue: str, task_id: str) -> TaskView | None:

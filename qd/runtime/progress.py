@@ -26,7 +26,8 @@ class ProgressWriter:
     """
     Collects what contexts have to tell. `changed` may be called from any thread, all else on the loop.
 
-    Progress is good to know and nothing depends on it: what Redis does not take is lost.
+    Progress is good to know and nothing depends on it: what Redis does not take is lost, and so may
+    be the last word of the first run on a server that does not know the script yet.
     """
 
     def __init__(

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from qd.protocol import keys
 from tests.cli.conftest import ENVIRONMENT, Store
 from tests.cli.screen import Terminal
 from tests.support.wait import eventually
@@ -41,7 +42,7 @@ def _offered(url: str, *words: str) -> set[str]:
 
 def test_commands_and_options_are_offered_without_redis() -> None:
     assert "queue\tList, pause, resume, purge or remove queues." in _ask("fish", "")
-    assert [line.partition("\t")[0] for line in _ask("zsh", "task", "w")] == ["why", "wait"]
+    assert {line.partition("\t")[0] for line in _ask("zsh", "task", "w")} == {"why", "wait"}
     assert "--state" in _ask("bash", "qd task ls --st")
     assert "archived" in _ask("bash", "qd task ls --state ar")
 
@@ -70,7 +71,11 @@ def test_names_in_redis_are_offered(store: Store, redis_url: str) -> None:
 
 def test_what_stands_in_redis_is_not_carried_out_by_bash(store: Store, redis_url: str) -> None:
     store.task("a", task_id="x$(touch y);`z` 'q'")
-    store.task("a", task_id="x\x1b[2J")
+    # No client of ours would write such an id; another may.
+    stored = keys.task("default", "y")
+    store.task("a", task_id="y")
+    store.raw.copy(stored, keys.task("default", "x\x1b[2J"))
+    store.raw.lpush(keys.pending("default"), "x\x1b[2J")
     (offered,) = eventually(lambda: _ask("bash", "qd task show x", url=redis_url), within=30)
     assert shlex.split(offered) == ["x$(touch y);`z` 'q'"]
     assert "$(" not in offered.replace("\\$", "")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import ENVIRONMENT, Cli
+from tests.cli.conftest import Cli
 
 NOWHERE = Cli("redis://127.0.0.1:1")
 
@@ -67,22 +65,6 @@ def test_config_file_that_is_missing_is_said_so() -> None:
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_prints_the_script_of_a_shell(shell: str) -> None:
     assert "_QD_COMPLETE" in NOWHERE("completion", shell).out
-
-
-def test_shell_is_told_what_can_follow() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "qd"],
-        env={
-            **ENVIRONMENT,
-            "_QD_COMPLETE": "bash_complete",
-            "COMP_WORDS": "qd queue p",
-            "COMP_CWORD": "2",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stdout.splitlines() == ["plain,pause", "plain,purge"]
 
 
 def test_systemd_unit_runs_this_app_and_waits_long_enough() -> None:
