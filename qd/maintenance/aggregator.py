@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import random
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -68,6 +69,8 @@ class Aggregator:
         self._options_of = options_of
         self._counts = counts
         self._in_work: set[asyncio.Task[None]] = set()
+        # Groups were left out for want of room: when a set is done, the next step comes at once.
+        self._more = False
         self._log = logging.getLogger("qd.aggregator")
         self._troubles = Troubles(self._log)
         self._each = EachQueue(link, queues, self._log)
@@ -99,10 +102,15 @@ class Aggregator:
             await asyncio.wait(self._in_work)
 
     async def _check(self, queue: str, now: float) -> None:
-        for group in await self._link.execute(groups.names(queue)):
+        names = await self._link.execute(groups.names(queue))
+        # In another order each time: no group is always the last.
+        for group in random.sample(names, len(names)):
             merge = self._merge_for(group)
-            # A full group may hold several sets; what is over the limit waits for the next step.
-            while merge is not None and len(self._in_work) < _AT_ONCE:
+            # A full group may hold several sets.
+            while merge is not None:
+                if len(self._in_work) >= _AT_ONCE:
+                    self._more = True
+                    return
                 set_id = str(uuid.uuid4())
                 staged = await self._link.execute(
                     groups.check(
@@ -119,7 +127,13 @@ class Aggregator:
                     break
                 work = asyncio.create_task(self._work(queue, group, set_id, merge))
                 self._in_work.add(work)
-                work.add_done_callback(self._in_work.discard)
+                work.add_done_callback(self._ended)
+
+    def _ended(self, work: asyncio.Task[None]) -> None:
+        self._in_work.discard(work)
+        if self._more:
+            self._more = False
+            self._service.wake()
 
     def _merge_for(self, group: str) -> Merge | None:
         return next((merge for pattern, merge in self._merges if fnmatchcase(group, pattern)), None)

@@ -26,6 +26,7 @@ from tests.chaos import (
     scene_failpoints,
     scene_frozen,
     scene_full,
+    scene_groups,
     scene_limits,
     scene_loop,
     scene_lost,
@@ -61,6 +62,7 @@ SCENES: dict[str, Callable[[Stage], list[Measure]]] = {
     "limit-slots": scene_limits.slots,
     "limit-others": scene_limits.held_back,
     "limit-fair": scene_limits.fair,
+    "groups": scene_groups.run,
     "failpoints": scene_failpoints.run,
 }
 SERVER_ARGS = {"restart": scene_outage.AOF}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import json
 import os
 import re
 import signal
@@ -67,6 +68,19 @@ def loop(ctx: qd.Context) -> None:
     """One call into C that keeps the interpreter's lock for hours."""
     note("start", ctx.task_id, ctx.retried)
     re.match(r"(a|aa)+$", "a" * 60 + "b")
+    note("end", ctx.task_id, ctx.retried)
+
+
+@app.aggregator("numbers-*")
+def merge(group: str, tasks: list[qd.Task]) -> tuple[str, dict[str, list[int]]]:
+    return "merged", {"numbers": [json.loads(one.payload)["n"] for one in tasks]}
+
+
+@app.task("merged")
+def merged(ctx: qd.Context, numbers: list[int]) -> None:
+    note("start", ctx.task_id, ctx.retried)
+    for number in numbers:
+        note("member", f"{ctx.task_id}/{number}", ctx.retried)
     note("end", ctx.task_id, ctx.retried)
 
 

@@ -31,13 +31,24 @@ class Producer:
     def send(
         self, task_type: str, count: int = 1, payload: Any = None, **options: Any
     ) -> list[str]:
-        """Enqueue so many tasks of a type; returns the ids that were accepted."""
-        new = NewEnqueue(task_type, payload, TaskOptions.of(**options))
+        """
+        Enqueue so many tasks of a type; returns the ids that were accepted.
+
+        *payload* may be a function: it makes each payload from the number of the task, from 0.
+        """
+        chosen = TaskOptions.of(**options)
         accepted: list[str] = []
         for first in range(0, count, _BATCH):
             size = min(_BATCH, count - first)
             at = time.monotonic()
-            answers = self._client.enqueue_many([new] * size)
+            payloads = (
+                [payload(n) for n in range(first, first + size)]
+                if callable(payload)
+                else [payload] * size
+            )
+            answers = self._client.enqueue_many(
+                [NewEnqueue(task_type, one, chosen) for one in payloads]
+            )
             ids = [one.id for one in answers if isinstance(one, TaskInfo)]
             self.acked.update(dict.fromkeys(ids, at))
             accepted += ids

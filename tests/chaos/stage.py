@@ -39,10 +39,14 @@ class Profile:
     limit_seconds: int
     limit_kills: int
     limit_others: int
+    grouped: int
+    group_kills: int
 
 
-SHORT = Profile("short", 60, 10_000, 3, 300, 500, 18.0, 2_000, 4, 40, 3, 10, 2_000)
-FULL = Profile("full", 500, 100_000, 30, 1_000, 5_000, 45.0, 10_000, 20, 1_000, 60, 200, 20_000)
+SHORT = Profile("short", 60, 10_000, 3, 300, 500, 18.0, 2_000, 4, 40, 3, 10, 2_000, 2_000, 5)
+FULL = Profile(
+    "full", 500, 100_000, 30, 1_000, 5_000, 45.0, 10_000, 20, 1_000, 60, 200, 20_000, 100_000, 50
+)
 
 
 class Measure(NamedTuple):

@@ -18,6 +18,7 @@ from qd.maintenance.counters import Counters
 from qd.maintenance.recoverer import Recoverer
 from qd.protocol import constants, keys
 from tests.maintenance.lab import COMPOSER, Lab, no_options, rules
+from tests.support.wait import aeventually
 
 NOW = float(int(time.time()))
 
@@ -57,6 +58,18 @@ async def test_a_group_that_has_been_quiet_for_its_grace_becomes_one_task(lab: L
     assert lab.message(made).terms.queue == "q"
     left = {key.decode() for key in lab.raw.keys("*")}
     assert left == {keys.pending("q"), keys.task("q", made)}
+
+
+async def test_more_groups_than_are_merged_at_a_time_do_not_wait_for_each_other_s_interval(
+    lab: Lab,
+) -> None:
+    for n in range(12):
+        await lab.grouped(f"g{n}", NOW)
+    loop = aggregator(lab, max_size=1, grace_period=60.0)
+    loop.start()
+    # Three at a time, and seven seconds to the next look if nothing calls for it.
+    await aeventually(lambda: len(lab.ids("pending")) == 12, within=14)
+    await loop.stop()
 
 
 async def test_a_full_group_and_one_that_waited_long_enough_do_not_wait_for_the_grace(
