@@ -21,12 +21,17 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import hypothesis
 import pytest
 import redis
 
 from tests.compat.figures import pytest_terminal_summary as pytest_terminal_summary
 from tests.support.server_groups import ClusterServers, SentinelServers
 from tests.support.servers import RedisServer, ServerError, TlsServer
+
+# How long an example takes says something about the machine, not about the code.
+hypothesis.settings.register_profile("qd", deadline=None)
+hypothesis.settings.load_profile("qd")
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,7 @@ _PLAIN_TAGS = tuple(
 _MERGE_TAG = "tag:yaml.org,2002:merge"
 _TYPED_TAGS = tuple(f"tag:yaml.org,2002:{name}" for name in ("bool", "float", "int"))
 _NULL_TAG = "tag:yaml.org,2002:null"
+_TOO_DEEP = "the file is nested too deeply"
 
 
 def read_yaml(path: Path, label: str, report: Report) -> dict[str, Given]:
@@ -54,7 +55,7 @@ def read_yaml(path: Path, label: str, report: Report) -> dict[str, Given]:
         _report_syntax(error, label, text, report)
         return {}
     except RecursionError:
-        report.add(start, "the file is nested too deeply")
+        report.add(start, _TOO_DEEP)
         return {}
     finally:
         loader.dispose()
@@ -69,6 +70,9 @@ def read_yaml(path: Path, label: str, report: Report) -> dict[str, Given]:
 def _report_syntax(error: yaml.YAMLError, label: str, text: str, report: Report) -> None:
     mark = getattr(error, "problem_mark", None)
     what = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be read"
+    if "nesting depth" in what:  # libyaml 0.2.6 and newer; others exhaust the stack
+        report.add(Place(label), _TOO_DEEP)
+        return
     if mark is None:
         report.add(Place(label), f"not valid YAML: {what}")
         return

@@ -98,7 +98,7 @@ DECODERS = st.sampled_from([decode for _, _, decode, _ in KINDS.values()])
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(data=st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_what_is_written_is_read_back_and_is_what_protobuf_writes(
     kind: str, data: st.DataObject
 ) -> None:
@@ -123,7 +123,7 @@ def _sorted(value: Any) -> Any:
 
 
 @given(tasks, st.randoms(use_true_random=False))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_fields_may_come_in_any_order(task: TaskMessage, random: Any) -> None:
     fields = [raw for _, _, raw in protobuf.read_fields(codec.encode_task(task))]
     headers = [raw for raw in fields if raw[0] == 0x7A]
@@ -137,7 +137,7 @@ def test_fields_may_come_in_any_order(task: TaskMessage, random: Any) -> None:
 
 
 @given(tasks, text, int64.filter(bool), st.binary(min_size=1, max_size=20), st.booleans())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_fields_of_later_versions_survive_a_rewrite(
     task: TaskMessage, some: str, number: int, blob: bytes, first: bool
 ) -> None:
@@ -153,7 +153,7 @@ def test_fields_of_later_versions_survive_a_rewrite(
 
 
 @given(DECODERS, st.binary(max_size=60))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_any_bytes_are_a_message_or_a_decode_error(decode: Any, data: bytes) -> None:
     with contextlib.suppress(DecodeError):
         decode(data)
@@ -161,7 +161,7 @@ def test_any_bytes_are_a_message_or_a_decode_error(decode: Any, data: bytes) -> 
 
 @pytest.mark.parametrize("kind", KINDS)
 @given(data=st.data())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_message_that_was_cut_or_changed_is_read_as_protobuf_reads_it_or_refused(
     kind: str, data: st.DataObject
 ) -> None:
@@ -186,7 +186,7 @@ def test_a_message_that_was_cut_or_changed_is_read_as_protobuf_reads_it_or_refus
 
 
 @given(tasks)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_the_quick_way_and_the_slow_way_agree(task: TaskMessage) -> None:
     wire = codec.encode_task(task)
     assert codec.decode_task(wire) == codec._decode_slowly(wire) == codec.decode_task(wire)

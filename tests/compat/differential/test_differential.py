@@ -59,7 +59,6 @@ def _round(both: Pair, number: int, examples: int) -> None:
     @settings(
         max_examples=examples,
         database=None,
-        deadline=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )

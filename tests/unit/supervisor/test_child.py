@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qd.supervisor.child import (
@@ -49,7 +49,6 @@ def test_report_arrives_as_it_was_sent(report: Report) -> None:
     assert parse_report(line[:-1]) == report
 
 
-@settings(deadline=None)
 @given(st.text(min_size=1000).map(lambda text: text * 20))
 def test_long_message_is_cut_so_that_its_line_is_written_whole(text: str) -> None:
     line = Report(ReportKind.BOOT_FAILED, message=text, exit_code=2).encode()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from qd.supervisor.child import RECYCLE_EXIT, ChildRole, Report, ReportKind
@@ -144,7 +144,6 @@ wanted_ones = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(children(), histories(), wanted_ones)
 def test_obedient_children_end_up_as_wanted(
     alive: list[ChildState], records: dict[Slot, Record], wanted: Wanted
@@ -157,7 +156,6 @@ def test_obedient_children_end_up_as_wanted(
     assert not any(child.recycle for child in there)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 4), st.booleans())
 def test_reload_needs_one_extra_process_at_a_time(workers: int, scheduler: bool) -> None:
     world = World([], {})
@@ -170,7 +168,6 @@ def test_reload_needs_one_extra_process_at_a_time(workers: int, scheduler: bool)
     assert world.most_alive == settled + 1
 
 
-@settings(deadline=None)
 @given(children(), histories(), wanted_ones, st.sampled_from(StopMode))
 def test_stopping_always_ends(
     alive: list[ChildState], records: dict[Slot, Record], wanted: Wanted, mode: StopMode
