@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from qd.client.info import TaskInfo as TaskInfo
     from qd.errors import DuplicateTask as DuplicateTask
     from qd.errors import EffectInDoubt as EffectInDoubt
+    from qd.errors import NotYet as NotYet
     from qd.errors import QdError as QdError
     from qd.errors import RetryAfter as RetryAfter
     from qd.errors import RevokeTask as RevokeTask
@@ -59,6 +60,7 @@ _HOMES = {
     "RevokeTask": "qd.errors",
     "RetryAfter": "qd.errors",
     "Snooze": "qd.errors",
+    "NotYet": "qd.errors",
 }
 
 # The queues of the default configuration, most urgent first.

@@ -234,6 +234,19 @@ class Snooze(TaskDirective):
         self.delay = delay
 
 
+class NotYet(Snooze):
+    """
+    A poll's answer (`@app.poll`): what it waits for is not done, look again later.
+
+    The next look comes after the poll's own delay, or after `delay`. Not a failure, uses up no retry; the
+    note is shown with the task. In a task that is no poll, it is a `Snooze` of three seconds.
+    """
+
+    def __init__(self, note: str = "", delay: float | str | None = None) -> None:
+        super().__init__(3.0 if delay is None else delay, note or "not yet")
+        self.has_delay = delay is not None
+
+
 class HandlerNotFound(QdError):
     """No handler takes this task type; the text is asynq's, and the task is retried."""
 

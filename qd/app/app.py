@@ -12,6 +12,7 @@ from weakref import WeakSet
 
 from qd.app.connection import Connection
 from qd.app.handle import TaskHandle, declare
+from qd.app.polls import DeclaresPolls
 from qd.app.schedules import Schedules
 from qd.client.declared import Declared
 from qd.config.load import from_mapping, load
@@ -47,7 +48,7 @@ OnError = Callable[[Context | None, BaseException], None]
 _apps: WeakSet[App] = WeakSet()
 
 
-class App:
+class App(DeclaresPolls):
     """
     Handlers, schedules and hooks of one application.
 
@@ -348,6 +349,7 @@ class App:
                 options_of=self.options_of_type,
                 around=self.enqueue_hook,
                 on_pressure=self.pressure_hooks,
+                may_be_poll=self.may_be_poll,
             )
         return self._client
 

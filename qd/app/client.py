@@ -33,6 +33,7 @@ def make_client(
     options_of: Callable[[str], TaskOptions] = lambda _: NO_OPTIONS,
     around: AroundEnqueue | None = None,
     on_pressure: Sequence[OnPressure] = (),
+    may_be_poll: Callable[[str], bool] = lambda _: True,
 ) -> Client:
     """Return a client; connections are opened when it is used."""
     return Client(
@@ -43,6 +44,7 @@ def make_client(
         options_of=options_of,
         around=around,
         bounds=make_bounds(settings, on_pressure),
+        may_be_poll=may_be_poll,
     )
 
 

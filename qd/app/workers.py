@@ -6,19 +6,22 @@ import asyncio
 import inspect
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 from qd.app.app import App
 from qd.app.client import make_bounds, make_composer
+from qd.broker.async_link import AsyncLink
 from qd.broker.endpoint import Endpoint
 from qd.config.model import Settings
 from qd.handlers.breaker import breakers_of
 from qd.handlers.limit import Limit, limits_of
 from qd.handlers.retries import RetryRules
+from qd.runtime.admission import Gate
 from qd.runtime.breaker_gate import BreakerGate
 from qd.runtime.limit_gate import LimitGate
+from qd.runtime.poll_gate import PollGate
 from qd.runtime.worker import NoteRunning, Worker, WorkerOptions
 
 if TYPE_CHECKING:
@@ -139,15 +142,23 @@ def worker_options(app: App, state: Mapping[str, Any]) -> WorkerOptions:
         state=state,
         queue_prefix=app.settings.queue_prefix,
         once_keep=settings.once_keep,
-        # Breakers first: what waits for one uses nothing up of a limit.
-        make_gates=lambda link, owner: [
-            *(
-                BreakerGate(one, link, is_failure=app.failure_test, hooks=app.breaker_hooks)
-                for one in breakers_of(app.settings.breakers)
-            ),
-            *(LimitGate(one, link, owner) for one in limits),
-        ],
+        make_gates=lambda link, owner: _gates(app, limits, link, owner),
     )
+
+
+def _gates(app: App, limits: Sequence[Limit], link: AsyncLink, owner: str) -> list[Gate]:
+    """What waits for the lock of a poll tries no breaker; what waits for that uses nothing of a limit."""
+    settings = app.settings
+    ttl, prefix = settings.worker.poll_lock, settings.queue_prefix
+    has_keys = any(one.poll is not None and one.poll.key for one in app.router)
+    return [
+        *([PollGate(app.router, link, ttl=ttl, queue_prefix=prefix)] if has_keys else []),
+        *(
+            BreakerGate(one, link, is_failure=app.failure_test, hooks=app.breaker_hooks)
+            for one in breakers_of(settings.breakers)
+        ),
+        *(LimitGate(one, link, owner) for one in limits),
+    ]
 
 
 async def _call(hook: Callable[[], Any]) -> None:

@@ -28,7 +28,7 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Tasks": {
         "enqueue": ("enqueue", "Enqueue one task, or many from a file."),
-        "task": ("task", "List, explain, cancel, run, archive or delete tasks."),
+        "task": ("task", "List, explain, cancel, end, run, archive or delete tasks."),
         "dlq": ("dlq", "Look at dead-letter tasks, and bring them back."),
     },
     "Look and intervene": {

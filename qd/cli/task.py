@@ -26,13 +26,14 @@ STATES = ("active", "pending", "scheduled", "retry", "archived", "completed", "a
 SORTS = ("since", "-since", "type", "-type", "id", "-id", "error", "-error")
 _RUNNABLE = ("scheduled", "retry", "archived", "completed", "aggregating")
 _ARCHIVABLE = ("pending", "scheduled", "retry", "completed", "aggregating")
+_DONE = ("active", "pending", "scheduled", "retry")
 _DELETABLE = ("pending", "scheduled", "retry", "archived", "completed", "aggregating")
 
 
 @click.command(
     "task",
     cls=Group,
-    short_help="List, explain, cancel, run, archive or delete tasks.",
+    short_help="List, explain, cancel, end, run, archive or delete tasks.",
     examples=(
         "qd task ls --queue default --state retry",
         "qd task why 0197c0de",
@@ -41,7 +42,7 @@ _DELETABLE = ("pending", "scheduled", "retry", "archived", "completed", "aggrega
 )
 def task() -> None:
     """
-    List, explain, cancel, run, archive or delete tasks.
+    List, explain, cancel, end, run, archive or delete tasks.
 
     Tasks are named by their ids. If several queues have a task with the same id, name the queue
     with --queue as well.
@@ -249,6 +250,50 @@ def cancel(session: Session, ids: tuple[str, ...], queue: str | None) -> None:
         )
 
     act_on_each(session, "qd.task.cancel/1", ids, act)
+
+
+@task.command(
+    "done",
+    examples=(
+        "qd task done 0197c0de",
+        """qd task done 0197c0de '{"url": "https://example.com/7.mp4"}'""",
+    ),
+)
+@click.argument("task_id", metavar="ID", shell_complete=candidates.task_ids(*_DONE))
+@click.argument("result", metavar="[RESULT]", required=False)
+@click.option(
+    "-q",
+    "--queue",
+    metavar="NAME",
+    shell_complete=candidates.queues,
+    help="The queue it is in; else all are searched.",
+)
+@with_session
+def done(session: Session, task_id: str, result: str | None, queue: str | None) -> None:
+    """
+    End a task as done, with a result.
+
+    For polls of which one hears before their next look. A task that waits has succeeded then, of
+    whatever type it is. One that runs is not stopped: if it is a poll, it ends with this look,
+    whatever the look says. RESULT is JSON, else it is taken as text; it is kept as long as the
+    retention says.
+    """
+    from qd import jsoncodec
+    from qd.cli.payload import is_json
+
+    view = find(session, task_id, _named(queue))
+    given = None if result is None else result.encode()
+    if given is not None and not is_json(given):
+        given = jsoncodec.dumps(result)
+    ended = session.inspector.tasks.done(view.queue, view.id, given)
+    session.out.result(
+        "qd.task.done/1",
+        {"id": view.id, "queue": view.queue, "ended": ended},
+        f"{view.id} has ended as done"
+        if ended
+        else f"{view.id} runs; if it is a poll, it ends as done",
+        view.id,
+    )
 
 
 def _states_option(allowed: tuple[str, ...]) -> Callable[..., Any]:

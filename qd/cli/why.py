@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,10 +12,12 @@ import click
 from qd.cli.render import Cell, plural, printable, relative, rough
 from qd.cli.session import Session
 from qd.cli.tasktext import content, first_line, is_poison, state_of
+from qd.policy.poll import GAVE_UP
 
 if TYPE_CHECKING:
     from qd.inspector.diagnosis import Diagnosis
     from qd.inspector.views import TaskView
+    from qd.policy.poll import Polling
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,9 @@ def _delayed(facts: Diagnosis, now: datetime) -> Iterator[Reason]:
     due = task.next_at
     when = "at a time that is not known" if due is None else f"{relative(due, now)} ({due:%F %T}Z)"
     late = due is not None and (now - due).total_seconds() > 1
-    if task.state == "retry":
+    if task.state == "retry" and task.polling is not None:
+        yield _polling(task, task.polling, now)
+    elif task.state == "retry":
         failed = "" if task.last_failed_at is None else f" {relative(task.last_failed_at, now)}"
         yield Reason(
             "retry",
@@ -86,7 +90,10 @@ def _delayed(facts: Diagnosis, now: datetime) -> Iterator[Reason]:
             f"qd task run {task.id}",
         )
     elif task.waits:
-        yield _breaker(facts, now) if task.waits[0] == "breaker" else _gate(facts)
+        known = {"breaker": _breaker, "poll": _other_look}
+        yield known.get(task.waits[0], _gate)(facts, now)
+        if task.polling is not None:
+            yield _polling(task, task.polling, now)
         verb = "was" if late else "is"
         yield Reason("safety", f"Should nobody call it, it {verb} looked at again {when}.")
     else:
@@ -99,6 +106,34 @@ def _delayed(facts: Diagnosis, now: datetime) -> Iterator[Reason]:
             "qd scheduler --app MODULE",
         )
     yield from _obstacles(facts, now)
+
+
+def _polling(task: TaskView, polling: Polling, now: datetime) -> Reason:
+    """How far a poll is."""
+    text = f"polling: look {polling.looks + 1}, since {_moment(polling.since, now)}"
+    if task.next_at is not None:
+        text += f", next at {_moment(task.next_at.timestamp(), now)}"
+    if polling.until:
+        text += f", gives up at {_moment(polling.until, now)}"
+    if task.error:
+        text += f"; the last said: {first_line(task.error)}"
+    return Reason("polling", f"{text}.", f"qd task run {task.id}")
+
+
+def _moment(at: float, now: datetime) -> str:
+    moment = datetime.fromtimestamp(at, UTC)
+    return f"{moment:%F %T}Z ({relative(moment, now)})"
+
+
+def _other_look(facts: Diagnosis, _now: datetime) -> Reason:
+    """A poll waits while another one with the same id looks."""
+    _, name, key, holder = (*facts.task.waits, "", "", "")[:4]
+    who = f"Task {holder}" if holder else "Somebody"
+    return Reason(
+        "poll",
+        f"{who} had the lock poll:{name}:{key} when it came to look: one looks at a time.",
+        f"qd task show {holder}" if holder else "",
+    )
 
 
 def _breaker(facts: Diagnosis, now: datetime) -> Reason:
@@ -123,7 +158,7 @@ def _wait(count: int) -> str:
     return "waits" if count == 1 else "wait"
 
 
-def _gate(facts: Diagnosis) -> Reason:
+def _gate(facts: Diagnosis, _now: datetime) -> Reason:
     """What a parked task waits for."""
     kind, name, *rest = (*facts.task.waits, "", "")
     key = f" for {rest[0]}" if rest[0] else ""
@@ -225,6 +260,8 @@ def _dead(facts: Diagnosis, now: datetime) -> Iterator[Reason]:
             f"running it, the last one thus: {task.cause}.",
             again,
         )
+    elif task.polling is not None and task.error.startswith(GAVE_UP):
+        yield Reason("poll_gave_up", f"Archived{since}: it {task.error}.", again)
     elif task.retried >= task.max_retry and task.error:
         yield Reason(
             "exhausted",

@@ -36,7 +36,7 @@ class Batcher:
         bounds: QueueBounds | None = None,
     ) -> None:
         self._loop = loop
-        self._link = link
+        self.link = link
         self._for_ends = waiting
         self._bounds = bounds
         self._waiting: list[tuple[Composed, asyncio.Future[TaskInfo]]] = []
@@ -52,7 +52,7 @@ class Batcher:
 
     async def send_batch(self, batch: Batch) -> list[TaskInfo | QdError]:
         """Send a batch by itself; raises errors of Redis as a whole, returns outcomes in order."""
-        answers = await self._link.execute_each(batch.ops)
+        answers = await self.link.execute_each(batch.ops)
         return batch.outcomes(answers, self._for_ends)
 
     def _flush(self) -> None:
@@ -71,7 +71,7 @@ class Batcher:
             outcomes: Sequence[TaskInfo | QdError | Exception]
             try:
                 # Those who share a round trip have nothing else in common: each its own error.
-                answers = await self._link.execute_each(batch.ops)
+                answers = await self.link.execute_each(batch.ops)
                 outcomes = batch.outcomes(answers, self._for_ends)
             except Exception as error:  # noqa: BLE001 - somebody waits for each of them
                 outcomes = [error] * len(part)
@@ -88,4 +88,4 @@ class Batcher:
         self._flush()
         if self._sending:
             await asyncio.gather(*self._sending, return_exceptions=True)
-        await self._link.close()
+        await self.link.close()

@@ -25,6 +25,7 @@ from qd.client.batcher import Batcher
 from qd.client.compose import Composed, Composer
 from qd.client.info import TaskInfo
 from qd.errors import QdError, QueueFull, TaskIdConflict
+from qd.handlers.context import as_bytes
 from qd.handlers.options import NO_OPTIONS, OptionKeywords, TaskOptions
 from qd.policy.outcome import storable
 from qd.protocol import codec, constants, names
@@ -33,6 +34,7 @@ from qd.protocol.ops import tasks
 from qd.protocol.state import TaskState
 
 if TYPE_CHECKING:
+    from qd.client.poll_done import Steps
     from qd.client.room import QueueBounds, Room
     from qd.client.waiting import Waiting
 
@@ -66,7 +68,8 @@ class Client:
     """
     Enqueues tasks. Made by `App.client`; safe to share between threads and coroutines.
 
-    *options_of* gives the options that a task type has by itself (decorator, YAML).
+    *options_of* gives the options that a task type has by itself (decorator, YAML), *may_be_poll* tells
+    whether its tasks may be polls.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Client:
         around: AroundEnqueue | None = None,
         waiting: Waiting | None = None,
         bounds: QueueBounds | None = None,
+        may_be_poll: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self._composer = composer
         self._open_link = link
@@ -87,6 +91,7 @@ class Client:
         self._around = around
         self._waiting = waiting
         self._bounds = bounds
+        self._may_be_poll = may_be_poll
         self._link: Link | None = None
         self._batchers: dict[asyncio.AbstractEventLoop, Batcher] = {}
 
@@ -202,6 +207,48 @@ class Client:
                 state=TaskState.ARCHIVED,
             )
         return TaskInfo(task_id, DEAD_LETTER_TYPE, queue, TaskState.ARCHIVED, None)
+
+    def poll_done(self, task_id: str, result: Any = None, queue: str | None = None) -> bool:
+        """
+        End a poll now, as done, with *result*: what a webhook calls when it hears before the next look.
+
+        A poll that waits ends at once, in one step, as if its handler had returned *result* (bytes as they
+        are, anything else as JSON; kept if the task has a retention). If a look is going on, it is not
+        stopped, but ends the poll with this result whatever it says; if its process dies first, the next
+        look does. Anybody may call it, and repeat it: the first one counts. *queue* saves a search
+        through all queues.
+
+        Returns:
+            True if it has ended; False if it ends with the look that is going on.
+
+        Raises:
+            TaskNotFound: There is none: it has ended without a retention, or the id is wrong.
+            WrongState: It is archived or in a group, this program knows its type as no poll, or several
+                queues have this id. Nothing was changed.
+            BrokerError: No answer; call again.
+        """
+        from qd.client.poll_done import carry_out
+
+        return carry_out(self._poll_steps(task_id, result, queue), self._sync_link())
+
+    async def apoll_done(self, task_id: str, result: Any = None, queue: str | None = None) -> bool:
+        """`poll_done` for coroutines."""
+        from qd.client.poll_done import acarry_out
+
+        return await acarry_out(self._poll_steps(task_id, result, queue), self._batcher().link)
+
+    def _poll_steps(self, task_id: str, result: Any, queue: str | None) -> Steps:
+        from qd.client.poll_done import steps
+
+        stored = self._composer.stored
+        return steps(
+            task_id,
+            None if result is None else as_bytes(result),
+            queue=None if queue is None else stored(queue),
+            prefix=stored(""),
+            may_be_poll=self._may_be_poll,
+            clock=time.time,
+        )
 
     def close(self) -> None:
         """Close the connections of synchronous calls."""

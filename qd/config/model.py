@@ -118,6 +118,12 @@ class WorkerSettings:
         DURATION,
         minimum=1,
     )
+    poll_lock: float = setting(
+        480.0,
+        "how long a poll keeps others with its key from looking when nobody knows what became of it",
+        DURATION,
+        minimum=15,
+    )
     recycle: RecycleSettings = section(
         RecycleSettings, "Replace a worker process by a fresh one, without a gap."
     )

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from qd.config.breakers import BreakerSettings
-from qd.handlers.limit import fits, short_key, value_at
+from qd.handlers.limit import fits
+from qd.handlers.paths import short_key, value_at
 from qd.protocol.message import TaskMessage
 from qd.protocol.ops.breakers import Rules
 

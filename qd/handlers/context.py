@@ -14,6 +14,7 @@ from qd.durations import seconds
 from qd.errors import LeaseLost, TaskCancelled, TaskTimeout
 from qd.handlers.once import Effect, read
 from qd.handlers.options import Duration
+from qd.protocol import polling
 from qd.protocol.message import TaskMessage
 from qd.protocol.op import Op
 from qd.protocol.progress import Progress, checked
@@ -107,6 +108,12 @@ class Context:
     def attempt(self) -> int:
         """Which run this is, counted from 1."""
         return self._message.terms.retried + 1
+
+    @property
+    def look(self) -> int:
+        """Which look of a poll this is, counted from 1; the retry of a failed one has its number."""
+        said = polling.read(self._message.terms.headers)
+        return 1 if said is None else said.looks + 1
 
     @property
     def is_last_attempt(self) -> bool:

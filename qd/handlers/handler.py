@@ -11,6 +11,7 @@ from qd.errors import UsageError
 from qd.handlers.binding import Binding, bind
 from qd.handlers.context import Context
 from qd.handlers.options import NO_OPTIONS, TaskOptions
+from qd.handlers.poll import Poll
 from qd.handlers.task import Task
 from qd.policy.retry import RetryPolicy
 
@@ -33,6 +34,7 @@ class Handler:
     options: TaskOptions = NO_OPTIONS
     retry: RetryPolicy | RetryDelay | None = None
     limits: tuple[str, ...] = ()
+    poll: Poll | None = None
 
     def call(self, ctx: Context, task: Task) -> Any:
         args, kwargs = self.binding.arguments(ctx, task)
@@ -46,6 +48,7 @@ def make_handler(
     options: TaskOptions = NO_OPTIONS,
     retry: RetryPolicy | RetryDelay | None = None,
     limit: str | Sequence[str] = (),
+    poll: Poll | None = None,
 ) -> Handler:
     """
     Return the handler for *target*: a function, or an object with `process_task(ctx, task)`.
@@ -74,4 +77,5 @@ def make_handler(
         options=options,
         retry=retry,
         limits=(limit,) if isinstance(limit, str) else tuple(limit),
+        poll=poll,
     )

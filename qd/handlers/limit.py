@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from qd import jsoncodec
 from qd.config.limits import LimitSettings
 from qd.errors import ConfigError
+from qd.handlers.paths import short_key, value_at
 from qd.handlers.routing import Router
 from qd.protocol.message import TaskMessage
 from qd.protocol.ops.limits import Bounds
 from qd.suggest import did_you_mean
-
-_LONGEST_KEY = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,27 +79,8 @@ def check_names(pattern: str, names: Sequence[str], known: Iterable[str]) -> Non
             )
 
 
-def short_key(key: str) -> str:
-    """Return a key as it is, or its digest if it is long: it is kept in Redis for each task that waits."""
-    return key if len(key) <= _LONGEST_KEY else hashlib.sha256(key.encode()).hexdigest()
-
-
 def fits(pattern: str, task_type: str) -> bool:
     """True if a task type is *pattern*, or begins with what stands before its star."""
     if pattern.endswith("*"):
         return task_type.startswith(pattern[:-1])
     return task_type == pattern
-
-
-def value_at(path: str, message: TaskMessage) -> str:
-    """The value under a path such as `payload.tenant.id`; empty if there is none."""
-    where, _, rest = path.partition(".")
-    if where == "headers":
-        return dict(message.terms.headers).get(rest, "")
-    try:
-        value: Any = jsoncodec.loads(message.payload)
-        for step in rest.split("."):
-            value = value[step]
-    except (ValueError, TypeError, LookupError):
-        return ""
-    return value if isinstance(value, str) else jsoncodec.dumps(value).decode()

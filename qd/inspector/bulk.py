@@ -14,7 +14,7 @@ from functools import partial
 from qd.errors import DecodeError, WrongState
 from qd.inspector.known import require_queue
 from qd.inspector.reading import TaskReader, pieces
-from qd.protocol import codec
+from qd.protocol import codec, polling
 from qd.protocol.message import TaskMessage
 from qd.protocol.ops import inspect, inspect_tasks, tasks
 from qd.protocol.ops.inspect import Container, Stored
@@ -274,6 +274,9 @@ class Change:
         terms = message.terms
         if terms.retried and not self.keep_retries:
             terms = replace(terms, retried=0)
+        if polling.read(terms.headers) is not None and not self.keep_retries:
+            # It looks as long as a new one.
+            terms = replace(terms, headers=polling.forget(terms.headers))
         if self.to:
             terms = replace(terms, queue=self.to, unique_key="", group="")
         payload = self.payloads.get(task_id, message.payload)

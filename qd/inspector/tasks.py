@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from qd.client.poll_done import carry_out, steps
 from qd.errors import DecodeError, TaskNotFound, WrongState
 from qd.inspector.bulk import CANNOT, HINT_ACTIVE, BulkActions, Change, lock_of
 from qd.protocol import codec
@@ -111,6 +112,26 @@ class Tasks(BulkActions):
             if self._link.execute(step) is Verdict.DONE:
                 return
         raise self._restless(queue, task_id)
+
+    def done(self, queue: str, task_id: str, result: bytes | None = None) -> bool:
+        """
+        End a task as done, with *result*, as `Client.poll_done` does; True if it has ended.
+
+        A task of any type, if it waits. One that runs ends so only if it is a poll, hence False.
+
+        Raises:
+            TaskNotFound: There is none; nothing was changed.
+            WrongState: It is archived, in a group or unreadable; nothing was changed.
+        """
+        taken = steps(
+            task_id,
+            result,
+            queue=queue,
+            prefix="",
+            may_be_poll=lambda _: True,
+            clock=self._clock,
+        )
+        return carry_out(taken, self._link)
 
     def cancel(self, task_id: str) -> int:
         """

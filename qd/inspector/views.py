@@ -12,6 +12,8 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
 from qd.inspector.values import as_base64, content, iso
+from qd.policy.poll import Polling
+from qd.protocol import polling
 from qd.protocol.progress import Progress
 
 if TYPE_CHECKING:
@@ -65,6 +67,11 @@ class TaskView:
     missing: bool = False
     undecodable: bool = False
     raw: bytes = b""
+
+    @property
+    def polling(self) -> Polling | None:
+        """Of a poll that has looked: how often, since when and until when."""
+        return polling.read(self.headers)
 
     def as_dict(self) -> dict[str, Any]:
         return {

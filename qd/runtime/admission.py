@@ -24,7 +24,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from qd.errors import BrokerError
 from qd.protocol.op import Op
@@ -80,7 +80,7 @@ class Gate(Protocol):
         goes on elsewhere. Not told of a task that is put back because the worker stops.
         """
 
-    def renewals(self, runs: Sequence[Run]) -> list[Op[int]]:
+    def renewals(self, runs: Sequence[Run]) -> list[Op[Any]]:
         """
         What a heartbeat is to send for the tasks that this worker holds, every five seconds.
 
@@ -150,7 +150,7 @@ class Admission:
         self._between.clear()
         return waiting
 
-    def renewals(self, runs: Sequence[Run]) -> list[Op[int]]:
+    def renewals(self, runs: Sequence[Run]) -> list[Op[Any]]:
         """What the gates want sent with a heartbeat."""
         return [step for gate in self._gates for step in gate.renewals(runs)]
 

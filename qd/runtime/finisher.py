@@ -18,10 +18,10 @@ from typing import Any
 from qd import failpoint
 from qd.broker.async_link import AsyncLink
 from qd.errors import BrokerError
-from qd.policy.outcome import Action, Outcome
+from qd.policy.outcome import Action, Outcome, succeeded
 from qd.protocol import codec, constants
 from qd.protocol.op import Op
-from qd.protocol.ops import endings
+from qd.protocol.ops import endings, polls
 from qd.protocol.ops.endings import Ending, Fate, Held
 from qd.runtime.held import HeldTasks
 from qd.runtime.run import Run
@@ -34,6 +34,9 @@ _OPERATIONS: dict[Action, Callable[..., Op[list[Fate]]]] = {
     Action.ARCHIVE: endings.archive,
     Action.PARK: endings.park,
 }
+_HEEDFUL = (Action.COMPLETE, Action.RETRY, Action.ARCHIVE)
+"""How a poll may end, of which somebody may have said meanwhile that it is done."""
+
 _LONGEST_BACKOFF = 1.0
 
 Ended = tuple[Run, Ending]
@@ -42,13 +45,19 @@ OnWritten = Callable[[Action, list[Ended]], None]
 
 
 class Finisher:
-    """Collects outcomes and writes them under the fence."""
+    """Collects outcomes and writes them under the fence. *is_poll* tells polls; None: there are none."""
 
     def __init__(
-        self, link: AsyncLink, owner: str, held: HeldTasks, on_written: OnWritten | None = None
+        self,
+        link: AsyncLink,
+        owner: str,
+        held: HeldTasks,
+        on_written: OnWritten | None = None,
+        is_poll: Callable[[Run], bool] | None = None,
     ) -> None:
         self._link = link
         self._on_written = on_written
+        self._is_poll = is_poll
         self._owner = owner
         self._held = held
         self._loop = asyncio.get_running_loop()
@@ -132,9 +141,14 @@ class Finisher:
             # A copy: the heartbeat may change it while the answer is on its way.
             ending.held = Held(held.id, held.low, held.high)
         day = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
-        return _OPERATIONS[action](
+        op = _OPERATIONS[action](
             queue, self._owner, [ending for _, ending in ended], day=day, now=int(now)
         )
+        is_poll = self._is_poll
+        if is_poll is None or action not in _HEEDFUL or not any(is_poll(run) for run, _ in ended):
+            return op
+        terms = [run.message.terms for run, _ in ended]
+        return polls.heed(op, queue, terms, day=day, now=int(now))
 
     def _settle(self, batch: Batch, fates: list[Fate], *, repeated: bool) -> list[Ended]:
         """Let go of what is written; return what must be asked again."""
@@ -146,6 +160,9 @@ class Finisher:
                 renewed.append((run, ending))
                 continue
             self._held.discard(run)
+            if fate is Fate.TOLD:
+                self._log.info("task %s in %s is done: somebody has said so", run.message.id, queue)
+                self._tell(succeeded(run.message.terms.retention).action, [(run, ending)])
             if fate is Fate.STALE or (fate is Fate.GONE and not repeated):
                 # The task went on without us: taken over, or deleted by somebody.
                 self._log.warning(
@@ -155,10 +172,12 @@ class Finisher:
                     queue,
                     "another worker has it" if fate is Fate.STALE else "it no longer exists",
                 )
-        if self._on_written is not None:
-            written = [one for one, fate in zip(ended, fates, strict=True) if fate is Fate.OK]
-            self._on_written(action, written)
+        self._tell(action, [one for one, fate in zip(ended, fates, strict=True) if fate is Fate.OK])
         return renewed
+
+    def _tell(self, action: Action, written: list[Ended]) -> None:
+        if self._on_written is not None:
+            self._on_written(action, written)
 
 
 def _headers_after(run: Run) -> tuple[tuple[str, str], ...]:

@@ -15,6 +15,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from qd import failpoint
 from qd.broker.link import Link
@@ -52,7 +53,7 @@ class Heartbeater:
         birthmark: str,
         running: Callable[[], list[Run]],
         on_lost: Callable[[Run], None],
-        more: Callable[[list[Run]], list[Op[int]]] = lambda _runs: [],
+        more: Callable[[list[Run]], list[Op[Any]]] = lambda _runs: [],
     ) -> None:
         self._link = link
         self._server_id = server_id

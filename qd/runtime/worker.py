@@ -24,14 +24,12 @@ from qd import birthmark, failpoint
 from qd.broker.async_link import AsyncLink
 from qd.broker.connect import open_async_link, open_link, open_node_link
 from qd.broker.endpoint import Endpoint, Topology
-from qd.errors import BrokerError, DecodeError, TaskDirective
+from qd.errors import BrokerError, DecodeError
 from qd.handlers.context import Context
 from qd.handlers.middleware import Middleware
 from qd.handlers.moved import OnTransition
 from qd.handlers.retries import RetryRules
 from qd.handlers.routing import Router
-from qd.policy import outcome
-from qd.policy.outcome import Outcome
 from qd.protocol import codec, keys
 from qd.protocol.message import TaskMessage, Terms
 from qd.protocol.ops import endings, presence
@@ -45,7 +43,9 @@ from qd.runtime.fetcher import Fetcher
 from qd.runtime.finisher import Finisher
 from qd.runtime.heartbeater import Heartbeater
 from qd.runtime.held import HeldTasks
+from qd.runtime.judge import IsFailure, Judge, OnError
 from qd.runtime.limits import TimeLimits
+from qd.runtime.looks import Looks
 from qd.runtime.run import Run, Stop
 from qd.runtime.run_log import RunLog
 from qd.runtime.run_meter import RunMeter
@@ -53,8 +53,6 @@ from qd.runtime.stacks import stack_of
 from qd.runtime.transitions import Transitions
 from qd.runtime.watcher import Watcher
 
-OnError = Callable[[Context | None, BaseException], None]
-IsFailure = Callable[[BaseException], bool]
 NoteRunning = Callable[[str, float | None], None]
 MakeGates = Callable[[AsyncLink, str], Sequence[Gate]]
 """Makes the gates of a worker of the link that outcomes are sent on, and the name of the worker."""
@@ -116,7 +114,6 @@ class Worker:
         self.done = 0
         self._meter = RunMeter.of_this_process()
         self._options = options
-        self._rules = retry_rules
         self._note_running = note_running
         self._on_unstoppable = on_unstoppable
         self._on_stop_order = on_stop_order
@@ -147,8 +144,16 @@ class Worker:
         # None as for most workers: no task pays for what it has no use for.
         hooks = options.on_transition
         self._transitions = told = Transitions(hooks) if hooks else None
+        looks = Looks.among(router, retry_rules)
+        self._judge = Judge(
+            retry_rules, looks, is_failure=options.is_failure, on_error=options.on_error
+        )
         self._finisher = Finisher(
-            self._finish_link, self.server_id, self._held, None if told is None else told.ended
+            self._finish_link,
+            self.server_id,
+            self._held,
+            None if told is None else told.ended,
+            None if looks is None else looks.is_poll,
         )
         gates = options.make_gates(self._finish_link, self.server_id)
         self._admission = self._make_admission(gates) if gates else None
@@ -398,34 +403,12 @@ class Worker:
 
     def _finish(self, run: Run, result: bytes | None, error: BaseException | None) -> None:
         self._backing.ending(run)
-        decided = self._decide(run, error)
+        decided = self._judge.decide(run, error)
         self.done += 1
         if self._meter is not None:
             self._meter.ended(run, decided)
         self._finisher.add(run, decided, result)
         self._run_log.ended(run, decided, error)
-
-    def _decide(self, run: Run, error: BaseException | None) -> Outcome:
-        terms = run.message.terms
-        if error is None:
-            return outcome.succeeded(terms.retention)
-        is_failure = True
-        if not isinstance(error, TaskDirective):
-            # A user's callback must not decide the fate of a task by raising.
-            try:
-                if self._options.is_failure is not None:
-                    is_failure = bool(self._options.is_failure(error))
-                if self._options.on_error is not None:
-                    self._options.on_error(run.context, error)
-            except BaseException:  # noqa: BLE001
-                _log.exception("a callback for errors failed")
-        return outcome.failed(
-            error,
-            retried=terms.retried,
-            max_retry=terms.max_retry,
-            delay=lambda: self._rules.safe_delay(run.message, error),
-            is_failure=is_failure,
-        )
 
     def _give_up(self, run: Run) -> None:
         """A handler ignores that it should end: settle its task, and ask to be replaced."""

@@ -14,12 +14,14 @@ from qd.broker.connect import open_async_link, open_link
 from qd.broker.endpoint import Endpoint, Topology
 from qd.broker.link import Link
 from qd.protocol import keys
+from qd.protocol.message import Terms
 from qd.protocol.op import Op
 from qd.protocol.ops import (
     cron,
     endings,
     groups,
     inspect_tasks,
+    polls,
     pressure,
     tasks,
     timeline,
@@ -28,6 +30,7 @@ from qd.protocol.ops import (
 from qd.protocol.ops.endings import Ending, Fate
 from qd.protocol.ops.inspect import Container
 from qd.protocol.ops.inspect_tasks import Rewrite
+from qd.protocol.ops.polls import Told
 from qd.protocol.ops.timeline import Entry
 from qd.protocol.state import TaskState
 from qd.protocol.timeline import MOST_OF_TASK, Timeline
@@ -107,6 +110,42 @@ def test_a_snooze_is_not_an_attempt(link: Link, queue: Queue) -> None:
     assert last(link).attempt == "1"
     link.execute(upkeep.forward("mail", TaskState.RETRY, now_ns=NOW_NS + 10**10, limit=10))
     assert last(link).attempt == "1"
+
+
+def test_a_poll_that_was_told_to_be_done_says_so(link: Link, queue: Queue) -> None:
+    def tell(task_id: str) -> Told:
+        step = polls.done(
+            "mail", task_id, read=message(task_id), terms=Terms(), result=None, day=DAY, now=NOW
+        )
+        return link.execute(step)
+
+    some = queue.hold("runs")
+    queue.enqueue("waits")
+    assert (tell("runs"), tell("waits")) == (Told.RUNS, Told.ENDED)
+    one = last(link)
+    assert (one.step, one.before, one.after, one.reason) == (
+        "poll_done", "pending", "", "told that it is done",
+    )  # fmt: skip
+    ends = [Ending(one, message=message(one.id), at=NOW + 9, is_failure=False) for one in some]
+    op = endings.retry("mail", OWNER, ends, day=DAY, now=NOW)
+    assert link.execute(polls.heed(op, "mail", [Terms()], day=DAY, now=NOW)) == [Fate.TOLD]
+    one = last(link)
+    assert (one.step, one.before, one.after, one.reason) == (
+        "retry", "active", "", "told that it is done",
+    )  # fmt: skip
+
+
+def test_a_poll_that_was_not_told_goes_its_way(link: Link, queue: Queue) -> None:
+    kept = message("t1", retention=60)
+    end = Ending(queue.hold("t1")[0], message=kept, at=NOW + 9, is_failure=False)
+    op = endings.retry("mail", OWNER, [end], day=DAY, now=NOW)
+    terms = [Terms(retention=60)]
+    assert link.execute(polls.heed(op, "mail", terms, day=DAY, now=NOW)) == [Fate.OK]
+    one = last(link)
+    assert (one.step, one.after, one.next_at) == ("retry", "retry", str(NOW + 9))
+    step = polls.done("mail", "t1", read=kept, terms=terms[0], result=b"1", day=DAY, now=NOW)
+    assert link.execute(step) is Told.ENDED
+    assert (last(link).before, last(link).after) == ("retry", "completed")
 
 
 def test_ways_in_and_out(link: Link, queue: Queue) -> None:

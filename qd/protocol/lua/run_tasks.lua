@@ -38,6 +38,9 @@ for i = 5, #ARGV, 3 do
     end
     redis.call('HSET', task, 'state', 'pending', 'pending_since', ARGV[4])
     redis.call('HDEL', task, 'qd_owner', 'qd_deaths', 'qd_spared', 'qd_cause', 'qd_waits')
+    if ARGV[2] == 'archived' then
+      redis.call('HDEL', task, 'qd_told')
+    end
     moved[#moved + 1] = id
     --> note_move(id, ARGV[2], 'pending')
   end

@@ -36,6 +36,8 @@ class Fate(IntEnum):
     """The task no longer exists: it was ended before, perhaps by this very call, sent twice."""
     STALE = -1
     """It is somebody else's now; nothing was changed."""
+    TOLD = 2
+    """It has ended as done, for somebody has said that it is (`polls.heed`)."""
 
 
 @dataclass(slots=True)

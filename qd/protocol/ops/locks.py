@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qd.protocol import keys
-from qd.protocol.op import Op, script
+from qd.protocol.op import Op, command, script, text
 from qd.protocol.scripts import Script
 
 _ACQUIRE = Script("lock_acquire")
@@ -11,9 +11,14 @@ _EXTEND = Script("lock_extend")
 _RELEASE = Script("lock_release")
 
 
-def acquire(name: str, owner: str, *, ttl_ms: int) -> Op[bool]:
-    """Take a lock if it is free. Safe to repeat with the same *owner*."""
-    return script(_ACQUIRE, [keys.lock(name)], [owner, ttl_ms], bool)
+def acquire(name: str, owner: str, *, ttl_ms: int, dead: str = "") -> Op[bool]:
+    """Take a lock if it is free, or if *dead* still has it. Safe to repeat with the same *owner*."""
+    return script(_ACQUIRE, [keys.lock(name)], [owner, ttl_ms, dead], bool)
+
+
+def holder(name: str) -> Op[str]:
+    """Who has a lock; empty if nobody has."""
+    return command("GET", [keys.lock(name)], [], lambda reply: "" if reply is None else text(reply))
 
 
 def extend(name: str, owner: str, *, ttl_ms: int) -> Op[bool]:

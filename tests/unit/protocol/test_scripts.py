@@ -34,6 +34,9 @@ DRAINING = {
     "write_entries",
     "once_end",
     "once_drop",
+    "lock_acquire",
+    "poll_done",
+    "heed",
 }
 ADDING = {"enqueue", "schedule", "add_to_group", "dead_letter", "cron_tick", "write_result"}
 
