@@ -9,7 +9,8 @@ import pytest
 
 from qd.errors import QueueNotFound, WrongState
 from qd.inspector.inspector import Inspector
-from qd.protocol import keys
+from qd.policy.poll import Polling
+from qd.protocol import keys, polling
 from qd.protocol.state import TaskState
 from tests.inspector.stored import NOW, Store
 
@@ -98,6 +99,17 @@ def test_dead_letters_that_are_requeued_get_their_retries_back(
     assert store.message("t0003").terms.retried == 0
     assert not {"qd_deaths", "qd_cause"} & set(store.hash("t0003"))
     store.check()
+
+
+@pytest.mark.parametrize("keep_retries", [True, False])
+def test_a_poll_that_is_requeued_begins_anew_unless_retries_are_kept(
+    inspector: Inspector, store: Store, keep_retries: bool
+) -> None:
+    began = polling.write(Polling(9, 1000.0, 2800.0))
+    store.put("t1", "archived", headers=(("a", "1"), (polling.HEADER, began)))
+    inspector.tasks.run_many("mail", ["t1"], state=TaskState.ARCHIVED, keep_retries=keep_retries)
+    headers = dict(store.message("t1").terms.headers)
+    assert headers == ({"a": "1", polling.HEADER: began} if keep_retries else {"a": "1"})
 
 
 def test_retries_stay_used_up_when_that_is_wanted(inspector: Inspector, store: Store) -> None:
