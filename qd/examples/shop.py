@@ -160,13 +160,21 @@ def send_email(to: str, subject: str, ctx: qd.Context, body: str = "") -> None:
         box.write(text + b"\n")
 
 
-@app.task("report:summary", queue="low", max_retry=3, retention="1h")
+@app.poll(
+    "report:summary",
+    initial_delay="1s",
+    max_delay="1s",
+    give_up_after="1h",
+    queue="low",
+    max_retry=3,
+    retention="1h",
+)
 def summary(ctx: qd.Context) -> dict[str, int]:
-    """Mail what has been done, once all orders are through; until then, come back every second."""
+    """Mail what has been done, once all orders are through; until then, look every second."""
     queues = [one for one in ctx.state["inspector"].queues.all() if one.name != ctx.queue]
     left = sum(getattr(one, state) for one in queues for state in UNFINISHED)
     if left:
-        raise qd.Snooze(1, f"{left} tasks are not done yet")
+        raise qd.NotYet(f"{left} tasks are not done yet")
     counts = {
         "invoices": len(list((OUT / "invoices").glob("*.html"))),
         "reserved": len(list((OUT / "reserved").glob("*.json"))),
