@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,7 +12,7 @@ from qd.cli import candidates
 from qd.cli.bulk import Bulk, bulk_options, collect, finish
 from qd.cli.frame import Group
 from qd.cli.outcome import act_on_each
-from qd.cli.render import Cell, Column
+from qd.cli.render import Cell, Column, plural
 from qd.cli.selection import Filter, filter_options, find
 from qd.cli.session import Session, with_session
 from qd.cli.tasktext import content, first_line, since_when, state_of
@@ -180,6 +181,14 @@ def why(session: Session, task_id: str, queue: str | None, stack: bool) -> None:
     show_why(session, find(session, task_id, _named(queue)), stack=stack)
 
 
+def _polling(view: TaskView) -> str | None:
+    polling = view.polling
+    if polling is None:
+        return None
+    since = datetime.fromtimestamp(polling.since, UTC)
+    return f"{plural(polling.looks, 'look')} since {since:%F %T}Z"
+
+
 def show_task(session: Session, view: TaskView, schema: str) -> None:
     """Show all that is known about a task; what does not apply to it is left out."""
     facts: dict[str, Cell] = {
@@ -207,6 +216,7 @@ def show_task(session: Session, view: TaskView, schema: str) -> None:
         "group": view.group,
         "unique lock": view.unique_key,
         **{f"header {name}": text for name, text in view.headers},
+        "polling": _polling(view),
         "progress": _progress(view),
         "result": None if view.result is None else content(view.result),
     }

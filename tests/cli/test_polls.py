@@ -57,6 +57,12 @@ def test_a_poll_says_how_far_it_is(cli: Cli, store: Store) -> None:
     assert "polling: look 4" in cli("task", "why", "x").out.replace("\n", " ")
 
 
+def test_what_is_shown_of_it_has_its_looks(cli: Cli, store: Store) -> None:
+    since = time.time() - 600
+    looked(store, Polling(3, since, 0.0))
+    assert f"3 looks since {shown(since)}" in cli("task", "show", "x").out
+
+
 def test_one_that_never_gives_up_does_not_say_so(cli: Cli, store: Store) -> None:
     store.worker("default", types=("video:",))
     looked(store, Polling(1, time.time(), 0.0))

@@ -453,6 +453,51 @@ async def test_environments_on_one_redis_do_not_wait_for_each_other(lab: Lab) ->
     await aeventually(lambda: looks == [info.id])
 
 
+async def test_one_that_waits_at_a_limit_keeps_no_lock(lab: Lab) -> None:
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    @lab.app.poll("video", key="payload.video", limit="one")
+    async def look(video: str) -> None:
+        begun.set()
+        await go.wait()
+
+    lab.configure(limits={"one": {"concurrency": 1}})
+    await lab.start()
+    first = await lab.enqueue("video", {"video": "a"})
+    await soon(begun)
+    second = await lab.enqueue("video", {"video": "b"})
+    assert await lab.settled(second.id) == "scheduled"
+    assert lab.app.inspector().tasks.get(QUEUE, second.id).waits[0] == "limit"
+    await aeventually(lambda: not owner_of(lab, "b"))
+    # One that waits for a lock, on the other hand, has not come to the limit.
+    third = await lab.enqueue("video", {"video": "a"})
+    assert await lab.settled(third.id) == "scheduled"
+    assert lab.app.inspector().tasks.get(QUEUE, third.id).waits[0] == "poll"
+    go.set()
+    assert await lab.settled(first.id) == ""
+    await aeventually(lambda: lab.state(second.id) == "")
+    assert await look_again(lab, third.id) == ""
+    assert not lab.raw.keys("qd:lock:*")
+
+
+async def test_redis_away_for_a_while_costs_no_look_and_leaves_no_lock(lab: Lab) -> None:
+    looks: list[str] = []
+
+    @lab.app.poll("video", key="payload.video", max_retry=0)
+    async def look(ctx: Context, video: str) -> None:
+        looks.append(video)
+        if ctx.look == 1:
+            lab.raw.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            raise NotYet
+
+    await lab.start()
+    task_id, state = await lab.run("video", {"video": "a"})
+    assert state == "retry"
+    assert await look_again(lab, task_id) == ""
+    assert looks == ["a", "a"]
+    assert not lab.raw.keys("qd:lock:*")
+
+
 # --- told that it is done ---
 
 
