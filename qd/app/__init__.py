@@ -2,7 +2,7 @@
 Where everything meets: the application object, and the processes that `qd worker` runs.
 
 - `app`: `App`, what user code builds: handlers, schedules, hooks, the client
-- `handle`: what `@app.task` gives back
+- `handle`: what `@app.task` gives back; `polls`: `@app.poll`
 - `schedules`: periodic tasks as they were declared
 - `loading`: `--app module:attribute` -> App
 - `connection`: the Redis of the settings, or qd's own server

@@ -7,5 +7,5 @@ Enqueueing: options and payload -> message -> Redis, one at a time or many, sync
 - `batcher`: merges what concurrent coroutines enqueue in one turn of the loop
 - `room`: queues with an upper bound; waiting for room
 - `builder`: the same options, one method each
-- `info`: what the caller gets back
+- `info`: what the caller gets back; `poll_done`: says that a task is done
 """

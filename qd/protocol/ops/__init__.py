@@ -8,6 +8,7 @@ Every operation on Redis, as pure functions that return an `Op`.
 - `presence`: servers, running tasks, scheduler entries
 - `cron`: ticks and history
 - `locks`: named locks
+- `polls`: a poll is done, whoever is at it
 - `timeline`: what was noted of the tasks that were moved
 - `inspect*`: the operator's side
 """
