@@ -29,9 +29,10 @@ _TAILS_MAX = 4096
 _TAIL_BYTES_MAX = 256
 _tails: dict[bytes, Terms] = {}
 
-# The same on the way in: what stands before the payload, by task type.
+# What stands before the payload, by task type; and on the way in, the type by the bytes of its name.
 _HEADS_MAX = 1024
 _heads: dict[str, bytes] = {}
+_types: dict[bytes, str] = {}
 
 
 # --- writing ------------------------------------------------------------------------------------
@@ -201,46 +202,65 @@ def decode_task(data: bytes) -> TaskMessage:
         DecodeError: The bytes are no task message. Archive the task by its id and keep the bytes.
     """
     try:
-        return _decode_quickly(data)
-    except (IndexError, UnicodeDecodeError, DecodeError) as error:
+        try:
+            return _decode_quickly(data)
+        except IndexError:  # fields are missing at the end, or bytes
+            return _decode_slowly(data)
+    except (UnicodeDecodeError, DecodeError) as error:
         raise DecodeError(f"undecodable task message of {len(data)} bytes: {error}") from error
 
 
 def _decode_quickly(data: bytes) -> TaskMessage:
-    # The usual order: type, payload (may be absent), id. Anything else takes the slow way.
+    # The usual order: type, payload (may be absent), id. Anything else takes the slow way. Lengths
+    # are read here where they are short, as nearly all are: a call costs as much as all the rest.
     if not data or data[0] != 0x0A:
         return _decode_slowly(data)
-    size, at = protobuf.read_varint(data, 1) if data[1] > 0x7F else (data[1], 2)
+    at, size = 2, data[1]
+    if size > 0x7F:
+        size, at = protobuf.read_varint(data, 1)
     end = at + size
     type_ = data[at:end]
     payload = b""
-    if data[end : end + 1] == b"\x12":
-        size, at = (
-            protobuf.read_varint(data, end + 1)
-            if data[end + 1] > 0x7F
-            else (data[end + 1], end + 2)
-        )
+    tag = data[end]
+    if tag == 0x12:
+        at, size = end + 2, data[end + 1]
+        if size > 0x7F:
+            size, at = protobuf.read_varint(data, end + 1)
         end = at + size
         payload = data[at:end]
-    if data[end : end + 1] != b"\x1a":
+        tag = data[end]
+    if tag != 0x1A:
         return _decode_slowly(data)
-    size, at = (
-        protobuf.read_varint(data, end + 1) if data[end + 1] > 0x7F else (data[end + 1], end + 2)
-    )
+    at, size = end + 2, data[end + 1]
+    if size > 0x7F:
+        size, at = protobuf.read_varint(data, end + 1)
     end = at + size
-    if end > len(data):
-        raise DecodeError("message is cut short")
     tail = data[end:]
     terms = _tails.get(tail)
-    if terms is None:
-        whole = _decode_slowly(data)
-        said = (whole.type.encode(), whole.payload, whole.id.encode())
-        if len(tail) <= _TAIL_BYTES_MAX and said == (type_, payload, data[at:end]):
-            if len(_tails) >= _TAILS_MAX:
-                _tails.clear()
-            _tails[tail] = whole.terms
-        return whole
-    return TaskMessage(type_.decode(), payload, data[at:end].decode(), terms)
+    if terms is None or end > len(data):
+        return _decode_first(data, tail, (type_, payload, data[at:end]))
+    return TaskMessage(_types.get(type_) or _type(type_), payload, data[at:end].decode(), terms)
+
+
+def _decode_first(data: bytes, tail: bytes, said: tuple[bytes, bytes, bytes]) -> TaskMessage:
+    """Decode a message whose tail is not known; if the quick way has *said* right, it will be."""
+    whole = _decode_slowly(data)
+    if len(tail) <= _TAIL_BYTES_MAX and said == (
+        whole.type.encode(),
+        whole.payload,
+        whole.id.encode(),
+    ):
+        if len(_tails) >= _TAILS_MAX:
+            _tails.clear()
+        _tails[tail] = whole.terms
+    return whole
+
+
+def _type(name: bytes) -> str:
+    if len(_types) >= _HEADS_MAX:
+        _types.clear()
+    found = _types[name] = name.decode()
+    return found
 
 
 def skim(data: bytes) -> dict[int, int | bytes]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from qd.broker.async_link import AsyncLink
@@ -57,7 +56,7 @@ class WorkerBacking:
         self._progress.changed(context)
 
     def ending(self, run: Run) -> None:
-        """A run is about to end."""
+        """A run that has news of its progress is about to end."""
         self._progress.last(run)
 
     async def write_result(self, context: Context, result: bytes) -> None:
@@ -65,7 +64,7 @@ class WorkerBacking:
             run = self._run_of(context)
             if run is None:
                 raise LeaseLost
-            sent = replace(run.held)
+            sent = run.held
             step = endings.write_result(run.queue, self._owner, sent, result)
             fate = await self._link.execute(step)
             if fate is Fate.OK:

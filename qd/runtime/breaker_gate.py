@@ -21,7 +21,7 @@ from qd.errors import BrokerError
 from qd.handlers.breaker import Breaker
 from qd.observability import tally
 from qd.policy.breaker import went_well
-from qd.protocol import constants, keys
+from qd.protocol import constants
 from qd.protocol.op import Op
 from qd.protocol.ops import breakers
 from qd.protocol.ops.breakers import Answer, Change, Ended
@@ -138,7 +138,7 @@ class BreakerGate:
         return [breakers.renew(self._rules.name, tries)] if tries else []
 
     def _member(self, run: Run) -> Member:
-        return Member(keys.task(run.queue, run.held.id), self._breaker.key_of(run.message))
+        return Member(run.key, self._breaker.key_of(run.message))
 
     def _note(self, member: Member, how: Ended) -> None:
         if how is Ended.NEITHER and member not in self._tries:

@@ -56,7 +56,8 @@ class Executor:
     """
     *slots* tasks at a time. `running` holds those whose handler has started.
 
-    *on_left* is told that the handler's code has ended, *on_ended* what became of the run.
+    *on_left* is told that the handler's code has ended, *on_ended* what became of the run, *on_free*
+    that a slot has nothing to do.
     """
 
     def __init__(
@@ -86,13 +87,13 @@ class Executor:
             self._loop,
             start=self._start,
             others=lambda: bool(self.running or self._waiting),
-            on_released=self._tell_free,
+            on_released=on_free,
         )
         self._idle: deque[asyncio.Future[None]] = deque()
         self._runners: set[asyncio.Task[None]] = set()
         self._calls: dict[str, CallNext] = {}
         self.running: dict[Context, Run] = {}
-        self._all_ended = asyncio.Event()
+        self._all_ended: asyncio.Event | None = None
         self._log = logging.getLogger("qd.executor")
 
     @property
@@ -108,10 +109,26 @@ class Executor:
 
     def submit(self, run: Run) -> None:
         """Start a run in a free slot; one that has seen a worker die once it can be alone."""
-        self._suspects.admit(run)
+        if run.deaths or self._suspects.any:
+            self._suspects.admit(run)
+        else:
+            self._start(run)
 
     def _start(self, run: Run) -> None:
+        # Slots wake each other: where handlers do not wait for anything, one does the work of many.
+        if not self._waiting:
+            self._wake_slot()
         self._waiting.append(run)
+
+    def _wake_others(self) -> None:
+        # Two, so that a hundred are awake within seven turns of the loop.
+        others = len(self._waiting) - 1
+        if others > 0:
+            self._wake_slot()
+        if others > 1:
+            self._wake_slot()
+
+    def _wake_slot(self) -> None:
         while self._idle:
             waiter = self._idle.popleft()
             if not waiter.done():
@@ -147,12 +164,15 @@ class Executor:
         if run.thread:
             self._threads.replace_lost()
         self._leave(run)
+        if self._waiting:
+            self._wake_slot()
+        self._on_free()
 
     async def wait_idle(self, within: float) -> bool:
         """Wait until nothing runs, at most *within* seconds; False if something still does."""
-        self._all_ended.clear()
         if not self.busy:
             return True
+        self._all_ended = asyncio.Event()
         try:
             async with asyncio.timeout(within):
                 await self._all_ended.wait()
@@ -162,7 +182,8 @@ class Executor:
 
     def stop_waiting(self) -> None:
         """Make `wait_idle` return, whatever still runs."""
-        self._all_ended.set()
+        if self._all_ended is not None:
+            self._all_ended.set()
 
     async def close(self) -> None:
         """End the slots; handlers that still run are cancelled and left."""
@@ -183,12 +204,16 @@ class Executor:
         current = asyncio.current_task()
         fresh = contextvars.copy_context()
         count = 0
+        waiting = self._waiting
+        self._wake_others()
         while True:
-            while not self._waiting:
+            while not waiting:
+                self._on_free()
                 waiter: asyncio.Future[None] = self._loop.create_future()
                 self._idle.append(waiter)
                 await waiter
-            await self._execute(self._waiting.popleft(), current)
+                self._wake_others()
+            await self._execute(waiting.popleft(), current)
             if current not in self._runners:
                 return  # given up while it ran: another slot is in its place
             if contextvars.copy_context() != fresh:
@@ -255,14 +280,10 @@ class Executor:
     def _leave(self, run: Run) -> None:
         if run.context is not None:
             self.running.pop(run.context, None)
-        self._suspects.ended(run)
-        if not self.busy:
+        if self._suspects.any:
+            self._suspects.ended(run)
+        if self._all_ended is not None and not self.busy:
             self._all_ended.set()
-        self._tell_free()
-
-    def _tell_free(self) -> None:
-        if self.free > 0:
-            self._on_free()
 
     def _find(self, task_type: str) -> CallNext:
         handler = self._router.find(task_type)

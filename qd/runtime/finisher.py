@@ -22,7 +22,7 @@ from qd.policy.outcome import Action, Outcome, succeeded
 from qd.protocol import codec, constants
 from qd.protocol.op import Op
 from qd.protocol.ops import endings, polls
-from qd.protocol.ops.endings import Ending, Fate, Held
+from qd.protocol.ops.endings import Ending, Fate
 from qd.runtime.held import HeldTasks
 from qd.runtime.run import Run
 
@@ -137,9 +137,8 @@ class Finisher:
     def _op(self, queue: str, action: Action, ended: list[Ended]) -> Op[list[Fate]]:
         now = time.time()
         for run, ending in ended:
-            held = run.held
-            # A copy: the heartbeat may change it while the answer is on its way.
-            ending.held = Held(held.id, held.low, held.high)
+            # As it is now: the heartbeat may renew it while the answer is on its way.
+            ending.held = run.held
         day = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
         op = _OPERATIONS[action](
             queue, self._owner, [ending for _, ending in ended], day=day, now=int(now)
@@ -152,32 +151,38 @@ class Finisher:
 
     def _settle(self, batch: Batch, fates: list[Fate], *, repeated: bool) -> list[Ended]:
         """Let go of what is written; return what must be asked again."""
-        queue, action, ended = batch
+        _, action, ended = batch
         renewed = []
         for (run, ending), fate in zip(ended, fates, strict=True):
-            if fate is Fate.STALE and ending.held != run.held:
-                # Stale only because the heartbeat renewed the lease at the same time.
-                renewed.append((run, ending))
-                continue
+            if fate is not Fate.OK:
+                if fate is Fate.STALE and ending.held != run.held:
+                    # Stale only because the heartbeat renewed the lease at the same time.
+                    renewed.append((run, ending))
+                    continue
+                self._say(action, run, ending, fate, repeated=repeated)
             self._held.discard(run)
-            if fate is Fate.TOLD:
-                self._log.info("task %s in %s is done: somebody has said so", run.message.id, queue)
-                self._tell(succeeded(run.message.terms.retention).action, [(run, ending)])
-            if fate is Fate.STALE or (fate is Fate.GONE and not repeated):
-                # The task went on without us: taken over, or deleted by somebody.
-                self._log.warning(
-                    "outcome %s of task %s in %s was not recorded: %s",
-                    action,
-                    run.message.id,
-                    queue,
-                    "another worker has it" if fate is Fate.STALE else "it no longer exists",
-                )
-        self._tell(action, [one for one, fate in zip(ended, fates, strict=True) if fate is Fate.OK])
+        if self._on_written is not None:
+            written = [one for one, fate in zip(ended, fates, strict=True) if fate is Fate.OK]
+            self._on_written(action, written)
         return renewed
 
-    def _tell(self, action: Action, written: list[Ended]) -> None:
-        if self._on_written is not None:
-            self._on_written(action, written)
+    def _say(
+        self, action: Action, run: Run, ending: Ending, fate: Fate, *, repeated: bool
+    ) -> None:
+        """Tell of an outcome that was not recorded as it was decided."""
+        if fate is Fate.TOLD:
+            self._log.info("task %s in %s is done: somebody has said so", run.message.id, run.queue)
+            if self._on_written is not None:
+                self._on_written(succeeded(run.message.terms.retention).action, [(run, ending)])
+        elif fate is Fate.STALE or not repeated:
+            # The task went on without us: taken over, or deleted by somebody.
+            self._log.warning(
+                "outcome %s of task %s in %s was not recorded: %s",
+                action,
+                run.message.id,
+                run.queue,
+                "another worker has it" if fate is Fate.STALE else "it no longer exists",
+            )
 
 
 def _headers_after(run: Run) -> tuple[tuple[str, str], ...]:

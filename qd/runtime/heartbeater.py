@@ -24,7 +24,7 @@ from qd.protocol import constants
 from qd.protocol.message import ServerInfo, WorkerInfo
 from qd.protocol.op import Op
 from qd.protocol.ops import endings, presence
-from qd.protocol.ops.endings import Fate
+from qd.protocol.ops.endings import Fate, Held
 from qd.runtime.held import HeldTasks
 from qd.runtime.run import Run
 
@@ -137,7 +137,8 @@ class Heartbeater:
         until = int(time.time()) + constants.LEASE
         for run in runs:
             # Before it is sent: if the answer is lost, either score may be the one in Redis.
-            run.held.high = max(run.held.high, until)
+            held = run.held
+            run.held = Held(held.id, held.low, max(held.high, until))
         failpoint.hit("extend.before")
         fates = self._link.execute(
             endings.extend(queue, self._server_id, [run.held for run in runs], lease_until=until)
@@ -145,7 +146,7 @@ class Heartbeater:
         failpoint.hit("extend.after")
         for run, fate in zip(runs, fates, strict=True):
             if fate is Fate.OK:
-                run.held.low = run.held.high = until
+                run.held = Held(run.held.id, until, until)
             elif not run.ended:
                 self._loop.call_soon_threadsafe(self._on_lost, run)
 

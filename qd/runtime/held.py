@@ -1,4 +1,4 @@
-"""All tasks under this worker's lease, by queue and id."""
+"""All tasks under this worker's lease, by their keys in Redis."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class HeldTasks:
     """
 
     def __init__(self) -> None:
-        self._runs: dict[tuple[str, str], Run] = {}
+        self._runs: dict[str, Run] = {}
 
     def add(self, run: Run) -> None:
         self._runs[run.key] = run

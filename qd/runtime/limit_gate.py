@@ -19,7 +19,7 @@ from qd.broker.async_link import AsyncLink
 from qd.client.calling import bring
 from qd.errors import BrokerError, LeaseLost
 from qd.handlers.limit import Limit
-from qd.protocol import constants, keys
+from qd.protocol import constants
 from qd.protocol.op import Op
 from qd.protocol.ops import limits
 from qd.protocol.ops.limits import Member
@@ -103,7 +103,7 @@ class LimitGate:
 
     def renewals(self, runs: Iterable[Run]) -> list[Op[int]]:
         """What keeps the slots of these runs, as far as they have one. Called in any thread."""
-        tasks = [_key_of(run) for run in runs if self in run.gates]
+        tasks = [run.key for run in runs if self in run.gates]
         if not tasks or not self._has_slots:
             return []
         return [
@@ -113,7 +113,7 @@ class LimitGate:
 
     def _member(self, run: Run) -> Member:
         limit, message = self._limit, run.message
-        return Member(_key_of(run), limit.key_of(message, run.queue), limit.turn_of(message))
+        return Member(run.key, limit.key_of(message, run.queue), limit.turn_of(message))
 
     def _park(self, member: Member, seconds: float) -> Park:
         waits = jsoncodec.dumps(["limit", self._limit.name, member.key]).decode()
@@ -146,7 +146,3 @@ class LimitGate:
                     return
             await asyncio.sleep(min(0.05 * 2 ** min(attempt, 8), _LONGEST_BACKOFF))
             attempt += 1
-
-
-def _key_of(run: Run) -> str:
-    return keys.task(run.queue, run.held.id)

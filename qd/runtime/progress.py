@@ -53,9 +53,8 @@ class ProgressWriter:
                 self._loop.call_soon_threadsafe(self._arm)
 
     def last(self, run: Run) -> None:
-        """A run is about to end: write what it has said before its outcome is written."""
-        if run.context is not None and run.context.has_news:
-            self._send([run])
+        """A run that has news is about to end: write them before its outcome is written."""
+        self._send([run])
 
     def _flush(self) -> None:
         self._armed = False
@@ -69,7 +68,7 @@ class ProgressWriter:
             said = run.context.take_progress() if run.context is not None else None
             if said is not None:
                 dated = encode(replace(said, at=time.time()))
-                by_queue.setdefault(run.queue, []).append((replace(run.held), dated))
+                by_queue.setdefault(run.queue, []).append((run.held, dated))
         if by_queue:
             task = self._loop.create_task(self._write(by_queue))
             self._writing.add(task)

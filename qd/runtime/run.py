@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from qd.handlers.context import Context
+from qd.protocol import keys
 from qd.protocol.message import TaskMessage
 from qd.protocol.ops.endings import Held
 
@@ -27,7 +28,8 @@ class Run:
     """
     A task under this worker's lease.
 
-    `stop` is set when the handler is told to end, `ended` when the outcome is decided: a handler
+    `key` is that of the task in Redis: two queues may hold tasks with the same id. `held` is replaced by
+    the heartbeat, in its thread. `stop` is set when the handler is told to end, `ended` when the outcome is decided: a handler
     that is still going on then is ignored.
     """
 
@@ -38,6 +40,7 @@ class Run:
         "ended",
         "gates",
         "held",
+        "key",
         "message",
         "pending_since",
         "queue",
@@ -52,6 +55,7 @@ class Run:
         self, message: TaskMessage, queue: str, held: Held, deaths: int, pending_since: int = 0
     ) -> None:
         self.message = message
+        self.key = keys.task(queue, held.id)
         self.queue = queue
         self.held = held
         self.deaths = deaths
@@ -67,8 +71,3 @@ class Run:
         self.ended = False
         self.gates: tuple[Gate, ...] = ()
         """The gates that let it pass, which want to hear of its end."""
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Queue and id: two queues may hold tasks with the same id."""
-        return self.queue, self.message.id

@@ -25,9 +25,15 @@ class RunLog:
 
     def __init__(self, call_soon: Callable[[Callable[[], None]], object]) -> None:
         self._lines = success_lines(call_soon)
+        self.look_at_levels()
+
+    def look_at_levels(self) -> None:
+        """See what is to be written. To be called for each batch: for each task it would be dear."""
+        self._starts = _starts.isEnabledFor(logging.INFO)
+        self._ends = _log.isEnabledFor(logging.INFO)
 
     def started(self, run: Run) -> None:
-        if _starts.isEnabledFor(logging.INFO):
+        if self._starts:
             _starts.info("start", extra=_facts(run))
 
     def cancelled(self, run: Run) -> None:
@@ -51,7 +57,7 @@ class RunLog:
             )
 
     def _succeeded(self, run: Run, took: float) -> None:
-        if not _log.isEnabledFor(logging.INFO):
+        if not self._ends:
             return
         if self._lines is None:
             _log.info("done in %.3f s", took, extra=_facts(run))

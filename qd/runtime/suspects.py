@@ -43,6 +43,8 @@ class Suspects:
         self._suspects: deque[Run] = deque()
         self._held_up: list[Run] = []
         self._alone: Run | None = None
+        self.any = False
+        """True while there is something to decide; asked for every task, so it is kept."""
         self._patience: asyncio.TimerHandle | None = None
 
     @property
@@ -57,6 +59,7 @@ class Suspects:
     def admit(self, run: Run) -> None:
         """Start a task now, or once it may."""
         if run.deaths:
+            self.any = True
             self._suspects.append(run)
             self._next()
         elif self.exclusive:
@@ -70,6 +73,7 @@ class Suspects:
             self._alone = None
         if self._suspects or self._held_up:
             self._go_on()
+        self.any = self.exclusive or bool(self._held_up)
 
     def take_waiting(self) -> list[Run]:
         """Return the tasks that have not started, which then never will."""

@@ -16,7 +16,7 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -30,7 +30,7 @@ from qd.handlers.middleware import Middleware
 from qd.handlers.moved import OnTransition
 from qd.handlers.retries import RetryRules
 from qd.handlers.routing import Router
-from qd.protocol import codec, keys
+from qd.protocol import codec
 from qd.protocol.message import TaskMessage, Terms
 from qd.protocol.ops import endings, presence
 from qd.protocol.ops.endings import Fate, Held
@@ -278,7 +278,7 @@ class Worker:
 
     async def _requeue(self, queue: str, runs: list[Run]) -> None:
         while runs:
-            sent = [replace(run.held) for run in runs]
+            sent = [run.held for run in runs]
             step = endings.requeue(queue, self.server_id, sent, now_ns=time.time_ns())
             fates = await self._finish_link.execute(step)
             if self._transitions is not None:
@@ -342,6 +342,7 @@ class Worker:
         return self._executor.free - asking
 
     def _deliver(self, queue: str, taken: list[Taken], lease_until: int) -> None:
+        self._run_log.look_at_levels()
         admission = self._admission
         gated: list[Run] = []
         for one in taken:
@@ -377,21 +378,20 @@ class Worker:
 
     def _on_started(self, run: Run) -> None:
         hung_from = run.deadline_at + self._options.hard_grace + _PATIENCE
-        self._note_running(keys.task(run.queue, run.message.id), hung_from)
+        self._note_running(run.key, hung_from)
         if self._meter is not None:
             self._meter.started(run)
         self._run_log.started(run)
 
     def _on_left(self, run: Run) -> None:
-        self._note_running(keys.task(run.queue, run.message.id), None)
+        self._note_running(run.key, None)
 
     def _leave_behind(self, run: Run) -> None:
         """Wait no longer for a run; its code may go on, and may still be what kills this process."""
         self._executor.give_up(run)
         if run.task is not None:
-            key = keys.task(run.queue, run.message.id)
-            self._note_running(key, None)
-            self._note_running(key, math.inf)
+            self._note_running(run.key, None)
+            self._note_running(run.key, math.inf)
 
     def _on_ended(self, run: Run, result: bytes | None, error: BaseException | None) -> None:
         for gate in run.gates:
@@ -402,7 +402,8 @@ class Worker:
             self._finish(run, result, error)
 
     def _finish(self, run: Run, result: bytes | None, error: BaseException | None) -> None:
-        self._backing.ending(run)
+        if run.context is not None and run.context.has_news:
+            self._backing.ending(run)
         decided = self._judge.decide(run, error)
         self.done += 1
         if self._meter is not None:

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import math
 import mmap
-import struct
 from collections.abc import Iterator
 
 _ENTRIES = 512
 _NAME = 256
-_MOMENT = struct.Struct("d")
-_MOMENTS = struct.Struct(f"{_ENTRIES}d")
-_NAMES_AT = _MOMENTS.size
+_NAMES_AT = 8 * _ENTRIES
+_OVER = -1.0
+"""Stands for the moment of an entry that was used and is free again."""
 
 
 class RunningTable:
@@ -31,31 +30,40 @@ class RunningTable:
 
     def __init__(self) -> None:
         self._memory = mmap.mmap(-1, _NAMES_AT + _NAME * _ENTRIES)
+        self._moments = memoryview(self._memory)[:_NAMES_AT].cast("d")
         self._free = list(range(_ENTRIES))[::-1]
-        self._taken: dict[str, list[int]] = {}
+        self._taken: dict[str, int] = {}
+        self._as_well: list[tuple[str, int]] = []
 
     def start(self, name: str, until: float) -> None:
         """A handler starts; if it still runs at *until* (Unix seconds), the child does not obey."""
         raw = name.encode() + b"\0"
         if not self._free or len(raw) > _NAME:
             return
-        entry = self._free.pop()
-        self._taken.setdefault(name, []).append(entry)
-        _MOMENT.pack_into(self._memory, entry * _MOMENT.size, until)
-        # The name last: with its first byte the entry counts.
+        if name in self._taken:
+            self._as_well.append((name, self._taken[name]))
+        entry = self._taken[name] = self._free.pop()
         at = _NAMES_AT + entry * _NAME
-        self._memory[at + 1 : at + len(raw)] = raw[1:]
-        self._memory[at] = raw[0]
+        self._memory[at : at + len(raw)] = raw
+        # The moment last: with it the entry counts.
+        self._moments[entry] = until
 
     def end(self, name: str) -> None:
-        entries = self._taken.get(name)
-        if entries is None:
+        """The handler that has started last under this name has ended."""
+        entry = self._taken.pop(name, None)
+        if entry is None:
             return
-        entry = entries.pop()
-        if not entries:
-            del self._taken[name]
-        self._memory[_NAMES_AT + entry * _NAME] = 0
+        if self._as_well:
+            self._take_again(name)
+        self._moments[entry] = _OVER
         self._free.append(entry)
+
+    def _take_again(self, name: str) -> None:
+        for place, (other, entry) in reversed(list(enumerate(self._as_well))):
+            if other == name:
+                self._taken[name] = entry
+                del self._as_well[place]
+                return
 
     def read(self) -> list[str]:
         """Return the names of what is running, or was when the child died."""
@@ -73,16 +81,15 @@ class RunningTable:
     @property
     def any_ended(self) -> bool:
         """True if a task has run here and is over."""
-        # An entry that was used keeps its moment.
-        moments = _MOMENTS.unpack_from(self._memory)
-        return sum(map(bool, moments)) > len(self.read())
+        return _OVER in self._moments.tolist()
 
     def close(self) -> None:
+        self._moments.release()
         self._memory.close()
 
     def _entries(self) -> Iterator[tuple[int, float]]:
-        for entry, until in enumerate(_MOMENTS.unpack_from(self._memory)):
-            if until and self._memory[_NAMES_AT + entry * _NAME]:
+        for entry, until in enumerate(self._moments.tolist()):
+            if until > 0:
                 yield entry, until
 
     def _name(self, entry: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -226,7 +227,7 @@ async def test_an_outcome_is_written_although_the_lease_was_renewed_at_the_same_
     go.set()
     await aeventually(lambda: worker.done == 1)
     await asyncio.sleep(0.05)  # the outcome, with the old lease, is in the socket
-    run.held.high = int(time.time()) + 15
+    run.held = replace(run.held, high=int(time.time()) + 15)
     server.resume()
     assert await lab.settled(info.id) == ""
 
@@ -253,7 +254,7 @@ async def test_a_result_is_written_although_the_lease_was_renewed_at_the_same_ti
     go.set()
     await soon(on_its_way)
     await asyncio.sleep(0.05)  # the result, with the old lease, is in the socket
-    run.held.high = later
+    run.held = replace(run.held, high=later)
     server.resume()
     assert await lab.settled(info.id) == "completed"
     assert lab.raw.hget(keys.task(QUEUE, info.id), "result") == b'"so far"'

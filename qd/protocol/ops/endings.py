@@ -42,7 +42,11 @@ class Fate(IntEnum):
 
 @dataclass(slots=True)
 class Held:
-    """A lease: the task, and the scores (Unix seconds) that were or may have been written for it."""
+    """
+    A lease: the task, and the scores (Unix seconds) that were or may have been written for it.
+
+    Never changed, so that others may keep it: a renewed lease is a new value.
+    """
 
     id: str
     low: int
@@ -69,6 +73,8 @@ _FATES = {fate.value: fate for fate in Fate}
 
 
 def _fates(reply: Any) -> list[Fate]:
+    if reply.count(1) == len(reply):
+        return [Fate.OK] * len(reply)
     return [_FATES[one] for one in reply]
 
 

@@ -130,7 +130,12 @@ def _taken(reply: Any) -> list[Taken] | None:
         return None
     fields = iter(reply)
     return [
-        Taken(text(task_id), message, int(deaths or 0), int(since or 0))
+        Taken(
+            str(task_id, "utf-8", "backslashreplace"),
+            message,
+            int(deaths) if deaths else 0,
+            int(since) if since else 0,
+        )
         for task_id, message, deaths, since in zip(fields, fields, fields, fields, strict=True)
     ]
 

@@ -66,8 +66,8 @@ class QdSide:
     def age(self, seconds: int) -> None:
         """The worker knows its leases by the numbers it wrote, and those have become smaller."""
         for run in self._runs.values():
-            run.held.low -= seconds
-            run.held.high -= seconds
+            held = run.held
+            run.held = Held(held.id, held.low - seconds, held.high - seconds)
 
     def _enqueue(self, op: dict[str, Any]) -> str:
         given = {
@@ -137,10 +137,12 @@ class QdSide:
         return "ok" if self._link.execute(step) is Fate.OK else "not-found"
 
     def _extend(self, op: dict[str, Any]) -> str:
-        held = self._runs[op["id"]].held
+        run = self._runs[op["id"]]
         until = self._now + constants.LEASE
-        fate = self._link.execute(endings.extend(QUEUE, self._owner, [held], lease_until=until))[0]
-        held.low = held.high = until
+        fate = self._link.execute(
+            endings.extend(QUEUE, self._owner, [run.held], lease_until=until)
+        )[0]
+        run.held = Held(op["id"], until, until)
         return _fate(fate)
 
     def _forward(self, op: dict[str, Any]) -> None:
