@@ -301,8 +301,9 @@ class Client:
         return room if room.awaited else None
 
     def _try_compose(self, new: NewEnqueue, headers: Headers | None) -> Composed | QdError:
+        options = _with_headers(new.options, headers) if headers else new.options
         try:
-            return self._compose(new.type, new.payload, _with_headers(new.options, headers))
+            return self._compose(new.type, new.payload, options)
         except QdError as error:
             return error
 

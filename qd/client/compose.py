@@ -38,12 +38,17 @@ class Composed:
 
 @dataclass(slots=True)
 class _Kind:
-    """What tasks of one type have in common that were *given* the same options."""
+    """
+    What tasks of one type have in common that were *given* the same options.
+
+    Nothing but id and payload is their own if they are `plain`.
+    """
 
     given: TaskOptions
     options: TaskOptions
     queue: str
     terms: Terms
+    plain: bool
 
 
 class Composer:
@@ -74,6 +79,10 @@ class Composer:
             kind = self._kind(task_type, options)
         options, queue, terms = kind.options, kind.queue, kind.terms
         raw = self.encode_payload(task_type, payload)
+        if kind.plain:
+            task_id = new_id()
+            new = NewTask(task_id, codec.encode_parts(task_type, raw or b"", task_id, terms))
+            return Composed(task_type, queue, TaskState.PENDING, new, now, own_id=True)
         task_id = options.task_id
         own_id = task_id is None
         if task_id is None:
@@ -107,7 +116,11 @@ class Composer:
         names.check_type(task_type)
         options = self._with_defaults(given)
         queue = self.stored(options.queue or constants.DEFAULT_QUEUE)
-        kind = _Kind(given, options, queue, _make_terms(queue, options))
+        plain = not options.group and all(
+            one is None
+            for one in (options.task_id, options.unique, options.process_at, options.process_in)
+        )
+        kind = _Kind(given, options, queue, _make_terms(queue, options), plain)
         # Headers are the caller's, who may change them afterwards.
         if given.headers is None and options.headers is None:
             if len(self._kinds) >= _REMEMBERED:

@@ -77,14 +77,26 @@ def encode_task(message: TaskMessage) -> bytes:
 
 def encode_parts(type_: str, payload: bytes, task_id: str, terms: Terms) -> bytes:
     """Return the bytes of a message that is there in parts only."""
+    raw_id, size = task_id.encode(), len(payload)
     return b"".join(
         (
             _heads.get(type_) or _head(type_),
-            protobuf.bytes_field(2, payload),
-            protobuf.text_field(3, task_id),
+            # Looked up where they are short, as most are.
+            _PAYLOAD_PREFIXES[size] if size < 0x80 else protobuf.prefix(2, size),
+            payload,
+            _ID_PREFIXES[len(raw_id)] if len(raw_id) < 0x80 else protobuf.prefix(3, len(raw_id)),
+            raw_id,
             terms.wire or _encode_terms(terms),
         )
     )
+
+
+def _prefixes(field: int) -> tuple[bytes, ...]:
+    return (b"", *(protobuf.prefix(field, size) for size in range(1, 0x80)))
+
+
+_PAYLOAD_PREFIXES = _prefixes(2)
+_ID_PREFIXES = _prefixes(3)
 
 
 def _head(type_: str) -> bytes:
