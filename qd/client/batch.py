@@ -5,6 +5,7 @@ Composed tasks on their way to Redis in one round trip: the operations, and what
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from qd.client.compose import Composed
@@ -45,8 +46,8 @@ class Batch:
         self.ops: list[Op[Any]] = []
         if self._lanes:
             self.ops.append(tasks.announce(sorted({queue for queue, _ in self._lanes})))
-        for (queue, state), members in self._lanes.items():
-            new = [one.new for _, one in members]
+        for (queue, state), lane in self._lanes.items():
+            new = [one.new for one in lane.members]
             if state is TaskState.PENDING:
                 op = tasks.enqueue(queue, new, now_ns=now_ns)
             elif state is TaskState.SCHEDULED:
@@ -80,12 +81,12 @@ class Batch:
             raise answers[0]
         if self._bounds is not None:
             answers = self._noted(self._bounds, answers)
-        for members, answer in zip(self._lanes.values(), answers[1:], strict=True):
+        for lane, answer in zip(self._lanes.values(), answers[1:], strict=True):
             if isinstance(answer, BrokerError):
-                for index, _ in members:
+                for index in lane.places:
                     out[index] = answer
                 continue
-            for (index, one), refused in zip(members, answer, strict=True):
+            for index, one, refused in zip(lane.places, lane.members, answer, strict=True):
                 # An id that qd made is in use only because this very task got through before, on a
                 # connection that broke before the answer came.
                 if refused is not None and not (refused.state and one.own_id):
@@ -117,13 +118,18 @@ class Batch:
         return QueueFull(one.queue, refused.full, rule.marks.critical, rule.max_size)
 
 
-Lanes = dict[tuple[str, TaskState], list[tuple[int, Composed]]]
-"""Tasks with their places in the batch, by queue and by the state they will have."""
+@dataclass(slots=True)
+class _Lane:
+    """Tasks for one script, and their places in the batch."""
+
+    members: list[Composed] = field(default_factory=list)
+    places: list[int] = field(default_factory=list)
 
 
-def _lanes(tasks_: Sequence[Composed | QdError]) -> Lanes:
-    lanes: Lanes = {}
-    members: list[tuple[int, Composed]] = []
+def _lanes(tasks_: Sequence[Composed | QdError]) -> dict[tuple[str, TaskState], _Lane]:
+    """Return the tasks by queue and by the state they will have."""
+    lanes: dict[tuple[str, TaskState], _Lane] = {}
+    lane = _Lane()
     queue: str | None = None
     state: TaskState | None = None
     for index, one in enumerate(tasks_):
@@ -132,8 +138,9 @@ def _lanes(tasks_: Sequence[Composed | QdError]) -> Lanes:
         # Most have the lane of the one before.
         if one.state is not state or one.queue != queue:
             queue, state = one.queue, one.state
-            members = lanes.setdefault((queue, state), [])
-        members.append((index, one))
+            lane = lanes.setdefault((queue, state), _Lane())
+        lane.members.append(one)
+        lane.places.append(index)
     return lanes
 
 

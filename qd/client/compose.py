@@ -80,8 +80,8 @@ class Composer:
         options, queue, terms = kind.options, kind.queue, kind.terms
         raw = self.encode_payload(task_type, payload)
         if kind.plain:
-            task_id = new_id()
-            new = NewTask(task_id, codec.encode_parts(task_type, raw or b"", task_id, terms))
+            made = new_id()
+            new = NewTask(made, codec.encode_parts(task_type, raw or b"", made, terms))
             return Composed(task_type, queue, TaskState.PENDING, new, now, own_id=True)
         task_id = options.task_id
         own_id = task_id is None

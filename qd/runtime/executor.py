@@ -91,6 +91,8 @@ class Executor:
         )
         self._idle: deque[asyncio.Future[None]] = deque()
         self._runners: set[asyncio.Task[None]] = set()
+        self._done = 0
+        self._done_at_waking: int | None = None
         self._calls: dict[str, CallNext] = {}
         self.running: dict[Context, Run] = {}
         self._all_ended: asyncio.Event | None = None
@@ -115,17 +117,24 @@ class Executor:
             self._start(run)
 
     def _start(self, run: Run) -> None:
-        # Slots wake each other: where handlers do not wait for anything, one does the work of many.
+        # One slot is woken, and wakes others: handlers that wait for nothing need no second one.
         if not self._waiting:
+            self._done_at_waking = None
             self._wake_slot()
         self._waiting.append(run)
 
     def _wake_others(self) -> None:
-        # Two, so that a hundred are awake within seven turns of the loop.
+        """Called in a slot that was woken, before it takes a run."""
         others = len(self._waiting) - 1
-        if others > 0:
-            self._wake_slot()
-        if others > 1:
+        if others <= 0:
+            return
+        if self._done == self._done_at_waking:
+            # The slot that woke this one is waiting in its handler: so will the others be.
+            self._done_at_waking = None
+            for _ in range(others):
+                self._wake_slot()
+        else:
+            self._done_at_waking = self._done
             self._wake_slot()
 
     def _wake_slot(self) -> None:
@@ -255,6 +264,7 @@ class Executor:
         except BaseException as raised:  # noqa: BLE001 - the one place where all of them end
             error = raised
         run.task = None
+        self._done += 1
         # Also when it was given up long ago: only now is its code no danger any more.
         self._on_left(run)
         if current is not None and current.cancelling():
@@ -303,7 +313,7 @@ class Executor:
 
     async def _call_in_thread(self, handler: Handler, context: Context, task: Task) -> Any:
         run = self.running[context]
-        result = await self._threads.call(run, partial(handler.call, context, task))
+        result = await self._threads.call(handler.pattern, run, handler.call, context, task)
         # A decorator may have left a plain function around an asynchronous one.
         return await result if inspect.isawaitable(result) else result
 
