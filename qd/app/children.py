@@ -23,6 +23,7 @@ from qd import failpoint
 from qd.app.app import App
 from qd.app.loading import load_app
 from qd.app.looping import run_to_the_end
+from qd.app.main_thread import MainThread
 from qd.app.monitoring import Reports
 from qd.app.recycling import Recycling
 from qd.app.workers import (
@@ -44,6 +45,7 @@ from qd.maintenance.overdue import charge
 from qd.monitor.telemetry import Telemetry
 from qd.observability import logs, tally
 from qd.protocol.op import command
+from qd.runtime.threads import start_thread
 from qd.runtime.worker import Worker
 from qd.service import Service
 from qd.supervisor.child import DONE_EXIT, Death, Link
@@ -105,12 +107,17 @@ def _run(plan: Plan, link: Link, body: Body) -> int:
     app.connection.use(plan.endpoint)
     # Never closed: that would wait for handlers and threads that do not listen. The process ends.
     loop = uvloop.new_event_loop()
+    if body is _worker and plan.settings.worker.concurrency == 1:
+        main_thread = MainThread(loop)
+        main_thread.run(_with_orders(plan, app, link, body, main_thread))
     asyncio.set_event_loop(loop)
     return run_to_the_end(loop, _with_orders(plan, app, link, body))
 
 
-async def _with_orders(plan: Plan, app: App, link: Link, body: Body) -> int:
-    orders = Orders(link)
+async def _with_orders(
+    plan: Plan, app: App, link: Link, body: Body, main_thread: MainThread | None = None
+) -> int:
+    orders = Orders(link, main_thread)
     try:
         await _wait_for_redis(plan, link, orders)
         if orders.stop.is_set():
@@ -132,7 +139,8 @@ async def _with_orders(plan: Plan, app: App, link: Link, body: Body) -> int:
 class Orders:
     """What the parent wants of this child, as it comes: by signal, lifeline or inbox."""
 
-    def __init__(self, link: Link) -> None:
+    def __init__(self, link: Link, main_thread: MainThread | None) -> None:
+        self.main_thread = main_thread
         self.stop = asyncio.Event()
         self.at_once = asyncio.Event()
         self.on_quiet: Callable[[bool], None] = lambda _quiet: None
@@ -151,8 +159,11 @@ class Orders:
             # Log files are opened anew by themselves when they were moved.
             signal.SIGUSR1: _ignore,
         }
-        for number, handler in handlers.items():
-            self._loop.add_signal_handler(number, handler)
+        if main_thread is not None:
+            main_thread.listen(handlers)
+        else:
+            for number, handler in handlers.items():
+                self._loop.add_signal_handler(number, handler)
         self._loop.add_reader(link.lifeline_fd, self._parent_died)
         self._loop.add_reader(link.inbox_fd, self._read_inbox)
 
@@ -248,6 +259,7 @@ async def _worker(plan: Plan, app: App, link: Link, orders: Orders) -> int:
         on_unstoppable=link.recycle,
         on_stop_order=link.stop_all,
         on_quiet_order=link.quiet,
+        start_thread=start_thread if orders.main_thread is None else orders.main_thread.lend,
     )
     worker = running.worker
     redis = open_async_link(plan.endpoint)

@@ -22,6 +22,7 @@ from qd.runtime.admission import Gate
 from qd.runtime.breaker_gate import BreakerGate
 from qd.runtime.limit_gate import LimitGate
 from qd.runtime.poll_gate import PollGate
+from qd.runtime.threads import StartThread, start_thread
 from qd.runtime.worker import NoteRunning, Worker, WorkerOptions
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ async def start_worker(
     on_unstoppable: Callable[[], None] = lambda: None,
     on_stop_order: Callable[[], None] = lambda: None,
     on_quiet_order: Callable[[bool], None] = lambda _quiet: None,
+    start_thread: StartThread = start_thread,
 ) -> RunningWorker:
     """
     Open what the application needs, then take tasks. The rest is as with `Worker`.
@@ -84,6 +86,7 @@ async def start_worker(
             on_unstoppable=on_unstoppable,
             on_stop_order=on_stop_order,
             on_quiet_order=on_quiet_order,
+            start_thread=start_thread,
         )
         await worker.start()
     except BaseException:

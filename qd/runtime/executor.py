@@ -34,7 +34,7 @@ from qd.handlers.task import Task
 from qd.policy.deadline import deadline_of
 from qd.runtime.run import Run, Stop
 from qd.runtime.suspects import Suspects
-from qd.runtime.threads import Threads
+from qd.runtime.threads import StartThread, Threads
 
 OnEnded = Callable[[Run, Any, BaseException | None], None]
 """Told when a handler has ended: the run, its result, its error (one of them is None)."""
@@ -66,6 +66,7 @@ class Executor:
         middleware: Sequence[Middleware],
         *,
         slots: int,
+        start_thread: StartThread,
         make_context: MakeContext,
         on_started: Callable[[Run], None],
         on_left: Callable[[Run], None],
@@ -81,7 +82,7 @@ class Executor:
         self._on_ended = on_ended
         self._on_free = on_free
         self._loop = asyncio.get_running_loop()
-        self._threads = Threads(slots)
+        self._threads = Threads(slots, start_thread)
         self._waiting: deque[Run] = deque()
         self._suspects = Suspects(
             self._loop,

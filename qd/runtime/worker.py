@@ -50,6 +50,7 @@ from qd.runtime.run import Run, Stop
 from qd.runtime.run_log import RunLog
 from qd.runtime.run_meter import RunMeter
 from qd.runtime.stacks import stack_of
+from qd.runtime.threads import StartThread, start_thread
 from qd.runtime.transitions import Transitions
 from qd.runtime.watcher import Watcher
 
@@ -94,7 +95,8 @@ class Worker:
     it has ended or this process hangs, and, without one, has ended (for the supervisor),
     *on_unstoppable* that a handler does not end and this process should be replaced,
     *on_stop_order* that an operator wants the program that this worker is part of to stop,
-    *on_quiet_order* that one has made it quiet, or ended that.
+    *on_quiet_order* that one has made it quiet, or ended that. *start_thread* gives threads for synchronous
+    handlers.
     """
 
     def __init__(
@@ -109,6 +111,7 @@ class Worker:
         on_unstoppable: Callable[[], None] = lambda: None,
         on_stop_order: Callable[[], None] = lambda: None,
         on_quiet_order: Callable[[bool], None] = lambda _quiet: None,
+        start_thread: StartThread = start_thread,
     ) -> None:
         self.server_id = str(uuid.uuid4())
         self.done = 0
@@ -128,6 +131,7 @@ class Worker:
             router,
             options.middleware,
             slots=options.concurrency,
+            start_thread=start_thread,
             make_context=self._make_context,
             on_started=self._on_started,
             on_left=self._on_left,

@@ -103,12 +103,17 @@ def _be_child(main: ChildMain, link: Link, parents_fds: Iterable[int]) -> NoRetu
     except BaseException:  # noqa: BLE001 - the last frame of this process: nobody else would say it
         traceback.print_exc()
     finally:
-        with suppress(BaseException):
-            sys.stdout.flush()
-        with suppress(BaseException):
-            sys.stderr.flush()
         # Nothing may go wrong in this call: the child would run on as a second parent.
-        os._exit(exit_code & 0xFF)
+        leave(exit_code)
+
+
+def leave(exit_code: int) -> NoReturn:
+    """End this child at once, whatever other threads of it do."""
+    with suppress(BaseException):
+        sys.stdout.flush()
+    with suppress(BaseException):
+        sys.stderr.flush()
+    os._exit(exit_code & 0xFF)
 
 
 def _become_clean(parents_fds: Iterable[int]) -> None:

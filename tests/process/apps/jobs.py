@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import os
 import re
+import signal
 import sys
 import time
 from pathlib import Path
@@ -103,6 +104,18 @@ async def blocks(ctx: qd.Context) -> None:
     note("start", ctx)
     while True:
         pass
+
+
+@app.task("alarm")
+def alarm(ctx: qd.Context) -> None:
+    """What only the main thread may do."""
+    rang: list[int] = []
+    before = signal.signal(signal.SIGALRM, lambda number, _: rang.append(number))
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
+    while not rang:
+        time.sleep(0.01)
+    signal.signal(signal.SIGALRM, before)
+    note("rang", ctx)
 
 
 @app.task("exit")
