@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from qd.errors import UsageError
 from qd.protocol.progress import Progress
@@ -14,9 +15,7 @@ if TYPE_CHECKING:
     from qd.client.waiting import TaskEnd, Waiting
 
 
-# Hashable but not frozen, as there is one for each task: that would take three times as long to make.
-@dataclass(slots=True, unsafe_hash=True)
-class TaskInfo:
+class TaskInfo(Struct, frozen=True, gc=False):
     """A task that was enqueued. `next_at` is in Unix seconds; None while it waits in a group."""
 
     id: str
@@ -24,10 +23,14 @@ class TaskInfo:
     queue: str
     state: TaskState
     next_at: float | None
-    waiting: Waiting | None = field(default=None, compare=False, repr=False)
+    waiting: Waiting | None = None
     """How to wait for its end; None for one that is not in Redis."""
     dropped: bool = False
     """True if there was no room for it and the queue's policy is to drop: it is not in Redis."""
+
+    def __repr__(self) -> str:
+        names = [name for name in self.__struct_fields__ if name != "waiting"]
+        return f"TaskInfo({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
 
     @property
     def next_process_at(self) -> datetime | None:

@@ -8,8 +8,9 @@ Operations are built by the pure functions in `ops/` and carried out by a link (
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+
+from msgspec import Struct
 
 from qd.protocol.scripts import Script
 
@@ -17,8 +18,7 @@ T = TypeVar("T")
 Argument = str | bytes | int | float
 
 
-@dataclass(frozen=True, slots=True)
-class Op(Generic[T]):
+class Op(Struct, Generic[T], frozen=True):
     """
     One step on Redis: a script or a plain command. Atomic by itself.
 

@@ -6,6 +6,7 @@ import contextlib
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 from google.protobuf.message import DecodeError as ProtobufError
 from hypothesis import given, settings
@@ -116,7 +117,7 @@ def _sorted(value: Any) -> Any:
     """The value with its maps in one order."""
     if isinstance(value, TaskMessage):
         ordered = tuple(sorted(value.terms.headers))
-        return replace(value, terms=replace(value.terms, headers=ordered))
+        return msgspec.structs.replace(value, terms=replace(value.terms, headers=ordered))
     if isinstance(value, ServerInfo):
         return replace(value, queues=tuple(sorted(value.queues)))
     return value

@@ -8,9 +8,11 @@ lease scores that owner may have written. Answers are three-valued, see `Fate`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from qd.protocol import constants, keys
 from qd.protocol.op import Argument, Op, script
@@ -40,8 +42,7 @@ class Fate(IntEnum):
     """It has ended as done, for somebody has said that it is (`polls.heed`)."""
 
 
-@dataclass(slots=True)
-class Held:
+class Held(Struct, frozen=True, gc=False):
     """
     A lease: the task, and the scores (Unix seconds) that were or may have been written for it.
 
@@ -53,8 +54,7 @@ class Held:
     high: int
 
 
-@dataclass(slots=True)
-class Ending:
+class Ending(Struct, gc=False):
     """How one held task ends. Only the fields that the operation needs are looked at."""
 
     held: Held
