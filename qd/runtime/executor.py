@@ -127,7 +127,7 @@ class Executor:
     def _wake_others(self) -> None:
         """Called in a slot that was woken, before it takes a run."""
         others = len(self._waiting) - 1
-        if others <= 0:
+        if others <= 0 or not (self._idle or len(self._runners) < self._slots):
             return
         if self._done == self._done_at_waking:
             # The slot that woke this one is waiting in its handler: so will the others be.
