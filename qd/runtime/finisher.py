@@ -166,9 +166,7 @@ class Finisher:
             self._on_written(action, written)
         return renewed
 
-    def _say(
-        self, action: Action, run: Run, ending: Ending, fate: Fate, *, repeated: bool
-    ) -> None:
+    def _say(self, action: Action, run: Run, ending: Ending, fate: Fate, *, repeated: bool) -> None:
         """Tell of an outcome that was not recorded as it was decided."""
         if fate is Fate.TOLD:
             self._log.info("task %s in %s is done: somebody has said so", run.message.id, run.queue)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
 from enum import IntEnum
 from typing import Any
+
+from msgspec.structs import replace
 
 from qd.protocol import codec, constants, keys
 from qd.protocol.message import TaskMessage, Terms
