@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
@@ -126,15 +127,29 @@ async def test_those_who_wait_take_turns(lab: Lab, gauge: Gauge, caller: list[Ca
     assert not keys_of(lab, "fair")
 
 
+async def note_lags(lags: list[float]) -> None:
+    """Note by how much the loop comes late, again and again."""
+    while True:
+        due = time.monotonic() + 0.002
+        await asyncio.sleep(0.002)
+        lags.append(time.monotonic() - due)
+
+
 async def test_a_rate_is_never_exceeded_and_kept_up(
     lab: Lab, gauge: Gauge, caller: list[Caller]
 ) -> None:
     lab.configure(limits={"api": {"rate": "50/s", "burst": 5, "queues": [QUEUE]}})
     for number in range(60):
         await lab.enqueue("work", {"number": number})
+    lags: list[float] = []
+    watching = asyncio.ensure_future(note_lags(lags))
     await begin(lab, caller)
     await all_gone(lab)
-    assert gauge.order == list(range(60))
+    watching.cancel()
+    assert sorted(gauge.order) == list(range(60))
+    # A process that was held up for longer than a start may be late asks anew for those it has missed.
+    if max(lags) < 0.01:
+        assert gauge.order == list(range(60))
     # Where tasks start late, more than the rate may fall into a window, but not less overall.
     assert gauge.started[-1] - gauge.started[0] > 54 / 50
     assert keys_of(lab, "api") <= {"next:"}
