@@ -247,6 +247,10 @@ class NotYet(Snooze):
         self.has_delay = delay is not None
 
 
+class KitError(QdError):
+    """A test kit cannot do what a test asks of it, or the test asks for what never ends."""
+
+
 class HandlerNotFound(QdError):
     """No handler takes this task type; the text is asynq's, and the task is retried."""
 

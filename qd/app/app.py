@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack
@@ -120,6 +120,17 @@ class App(DeclaresPolls):
         """Use these settings from now on; open connections are closed."""
         self.close()
         self._settings = settings
+
+    @contextmanager
+    def using(self, settings: Settings) -> Iterator[None]:
+        """Use other settings for a while; open connections are closed at its beginning and end."""
+        before = self._settings
+        self.configure(settings)
+        try:
+            yield
+        finally:
+            self.close()
+            self._settings = before
 
     # --- what user code declares ---
 
@@ -370,7 +381,7 @@ class App(DeclaresPolls):
     @property
     def schedules(self) -> Schedules:
         """The periodic tasks: those declared, and the way to add and remove others at run time."""
-        return Schedules(self.settings, self._declared, self._operator_link)
+        return Schedules(self.settings, self._declared, self.operator_link)
 
     def new_task(self, task_type: str) -> TaskBuilder:
         """Return a builder for a task of any type, this application's or not."""
@@ -383,10 +394,11 @@ class App(DeclaresPolls):
         if self._inspector is None:
             from qd.inspector.inspector import Inspector
 
-            self._inspector = Inspector(self._operator_link())
+            self._inspector = Inspector(self.operator_link())
         return self._inspector
 
-    def _operator_link(self) -> Link:
+    def operator_link(self) -> Link:
+        """The connection of the inspector; made on first use, closed with the app."""
         if self._link is None:
             from qd.broker.connect import open_link
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import uvloop
 
-from qd import failpoint
+from qd import clock, failpoint
 from qd.app.app import App
 from qd.app.loading import load_app
 from qd.app.looping import run_to_the_end
@@ -267,7 +267,7 @@ async def _worker(plan: Plan, app: App, link: Link, orders: Orders) -> int:
     orders.on_orphan = _orphan_handler(app, redis)
     if not plan.scheduler:
         # Nobody else here looks for those that died with the supervisor before this one.
-        await Neighbours(redis, list(prefixed_queues(app.settings))).bury(time.time())
+        await Neighbours(redis, list(prefixed_queues(app.settings))).bury(clock.now())
 
     recycling = Recycling(settings.recycle, random=random.random(), now=time.monotonic())  # noqa: S311
     asked = False
@@ -358,7 +358,7 @@ def _orphan_handler(app: App, link: AsyncLink) -> OnOrphan:
     async def on_orphan(identity: str, death: Death, cause: str, running: list[str]) -> None:
         if death is Death.HUNG:
             # What cannot be charged now is blamed for the death, so that it does not go on for ever.
-            running = await charge(link, queues, rules, identity, running, now=time.time())
+            running = await charge(link, queues, rules, identity, running, now=clock.now())
         killed = death is Death.KILLED
         await hand_back(link, queues, identity, cause, running, killed=killed, limits=limits)
 

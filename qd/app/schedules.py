@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Unpack
 
+from qd import clock
 from qd.client.declared import Declared, from_json
 from qd.config.model import Settings
 from qd.config.tasks import ScheduleEntry
@@ -107,7 +107,7 @@ class Schedules:
         if before is not None:
             _same_queue(before.options.queue, queue, declared.name)
         declared = replace(declared, options=replace(declared.options, queue=queue))
-        since = int(time.time()) if before is None else before.since
+        since = int(clock.now()) if before is None else before.since
         document = replace(declared, payload=payload, since=since).to_json()
         self._link().execute(cron.store(self._settings.queue_prefix, declared.name, document))
         return before is None
@@ -144,7 +144,7 @@ class Schedules:
             )
         declared.schedule("UTC")
         composer = make_composer(self._settings)
-        composer.compose(task_type, declared.payload, declared.options, now=time.time())
+        composer.compose(task_type, declared.payload, declared.options, now=clock.now())
         return composer.encode_payload(task_type, declared.payload)
 
 

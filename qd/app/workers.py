@@ -57,6 +57,7 @@ async def start_worker(
     app: App,
     endpoint: Endpoint,
     *,
+    make: Callable[..., Worker] = Worker,
     supervisor: int | None = None,
     note_running: NoteRunning = lambda _key, _until: None,
     on_unstoppable: Callable[[], None] = lambda: None,
@@ -65,7 +66,7 @@ async def start_worker(
     start_thread: StartThread = start_thread,
 ) -> RunningWorker:
     """
-    Open what the application needs, then take tasks. The rest is as with `Worker`.
+    Open what the application needs, then take tasks; *make* is the kind of worker. The rest is as with `Worker`.
 
     Errors of startup hooks and of the lifespan are raised; nothing runs then.
     """
@@ -76,7 +77,7 @@ async def start_worker(
             state = await stack.enter_async_context(app.lifespan_hook()) or {}
         for hook in app.startup_hooks:
             await _call(hook)
-        worker = Worker(
+        worker = make(
             endpoint,
             app.router,
             retry_rules(app),
@@ -95,12 +96,12 @@ async def start_worker(
     return RunningWorker(app, worker, stack)
 
 
-async def start_scheduler(app: App, endpoint: Endpoint) -> Scheduler:
-    """Start the loops of the scheduler process."""
+def make_scheduler(app: App, endpoint: Endpoint) -> Scheduler:
+    """Return the loops of the scheduler process, not started. Called inside a running loop."""
     # Here, because worker processes need none of it, and start sooner without.
     from qd.maintenance.process import Scheduler
 
-    scheduler = Scheduler(
+    return Scheduler(
         app.settings,
         endpoint,
         queues=list(prefixed_queues(app.settings)),
@@ -112,6 +113,11 @@ async def start_scheduler(app: App, endpoint: Endpoint) -> Scheduler:
         limits=[one.bounds for one in limits_of_app(app)],
         bounds=make_bounds(app.settings, app.pressure_hooks),
     )
+
+
+async def start_scheduler(app: App, endpoint: Endpoint) -> Scheduler:
+    """Start the loops of the scheduler process."""
+    scheduler = make_scheduler(app, endpoint)
     await scheduler.start()
     return scheduler
 

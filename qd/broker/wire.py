@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import hiredis
 
+from qd import clock
 from qd.protocol.op import Op
 from qd.protocol.timeline import Timeline, noted
 
@@ -80,9 +82,33 @@ class _NotingDialect(Dialect):
         return noted(op, self._timeline, f"{self._host}:{os.getpid()}")
 
 
+class _KitDialect(Dialect):
+    """What *inner* speaks, but the scripts go by the clock of a test kit."""
+
+    __slots__ = ("_inner",)
+
+    def __init__(self, inner: Dialect) -> None:
+        super().__init__()
+        self._inner = inner
+
+    def command(self, op: Op[Any]) -> tuple[Any, ...]:
+        return self._inner.command(_for_kit(op))
+
+    def in_full(self, op: Op[Any]) -> tuple[Any, ...]:
+        return self._inner.in_full(_for_kit(op))
+
+    def refused_flags(self, sent: tuple[Any, ...], error: BaseException) -> bool:
+        return self._inner.refused_flags(sent, error)
+
+
+def _for_kit(op: Op[Any]) -> Op[Any]:
+    return op if op.script is None else replace(op, script=op.script.for_kit)
+
+
 def dialect(timeline: Timeline | None) -> Dialect:
     """Return what a new link speaks; it notes what is moved if a timeline is kept."""
-    return Dialect() if timeline is None else _NotingDialect(timeline)
+    usual = Dialect() if timeline is None else _NotingDialect(timeline)
+    return _KitDialect(usual) if clock.stands_still() else usual
 
 
 def pack(commands: Sequence[tuple[Any, ...]]) -> bytes:

@@ -7,10 +7,10 @@ Nothing waits for company: what is there when the loop comes round goes out.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from qd import clock
 from qd.broker.async_link import AsyncLink
 from qd.client.batch import Batch
 from qd.client.compose import Composed
@@ -67,7 +67,7 @@ class Batcher:
     async def _send(self, waiting: list[tuple[Composed, asyncio.Future[TaskInfo]]]) -> None:
         for start in range(0, len(waiting), _MOST):
             part = waiting[start : start + _MOST]
-            batch = Batch([one for one, _ in part], now_ns=time.time_ns(), bounds=self._bounds)
+            batch = Batch([one for one, _ in part], now_ns=clock.now_ns(), bounds=self._bounds)
             outcomes: Sequence[TaskInfo | QdError | Exception]
             try:
                 # Those who share a round trip have nothing else in common: each its own error.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-
+from qd import clock
 from qd.broker.async_link import AsyncLink
 from qd.protocol.ops import limits
 from qd.protocol.ops.limits import Bounds, Member
@@ -22,7 +21,7 @@ async def bring(link: AsyncLink, bounds: Bounds, called: list[Member]) -> int:
     count = 0
     while called:
         count += len(called)
-        answers = await link.execute_many(limits.wake(called, now_ns=time.time_ns()))
+        answers = await link.execute_many(limits.wake(called, now_ns=clock.now_ns()))
         gone = [one for answer in answers for one in answer]
         if not gone:
             break

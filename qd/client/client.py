@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 from msgspec import Struct
 
-from qd import jsoncodec
+from qd import clock, jsoncodec
 from qd.broker.async_link import AsyncLink
 from qd.broker.link import Link
 from qd.client.batch import Batch
@@ -115,7 +115,7 @@ class Client:
         with self._wrapped(task_type) as headers:
             own = _with_headers(TaskOptions.of(**options), headers)
             composed = [self._compose(task_type, payload, own)]
-            batch = Batch(composed, now_ns=time.time_ns(), bounds=self._bounds)
+            batch = Batch(composed, now_ns=clock.now_ns(), bounds=self._bounds)
             outcomes = batch.outcomes(self._sync_link().execute_many(batch.ops), self._waiting)
             if self._bounds is not None and (room := self._room(batch, outcomes)) is not None:
                 outcomes = self._wait_for(room)
@@ -178,7 +178,7 @@ class Client:
             TaskIdConflict: A dead letter with this id exists.
             PayloadTooLarge, PayloadError, InvalidName: Nothing was sent.
         """
-        now = time.time()
+        now = clock.now()
         queue = names.check_queue(self._composer.stored(DEAD_LETTER_QUEUE))
         reason = storable(reason)
         envelope = self._composer.encode_payload(
@@ -247,7 +247,7 @@ class Client:
             queue=None if queue is None else stored(queue),
             prefix=stored(""),
             may_be_poll=self._may_be_poll,
-            clock=time.time,
+            clock=clock.now,
         )
 
     def close(self) -> None:
@@ -263,7 +263,7 @@ class Client:
 
     def _compose(self, task_type: str, payload: Any, options: TaskOptions) -> Composed:
         options = options.over(self._options_of(task_type))
-        return self._composer.compose(task_type, payload, options, now=time.time())
+        return self._composer.compose(task_type, payload, options, now=clock.now())
 
     def _wrapped(self, task_type: str, count: int = 1) -> AbstractContextManager[Headers | None]:
         return _UNWRAPPED if self._around is None else self._around(task_type, count)
@@ -274,7 +274,7 @@ class Client:
             yield self._batch(part)
 
     def _batch(self, composed: Sequence[Composed | QdError], *, again: bool = True) -> Batch:
-        return Batch(composed, now_ns=time.time_ns(), bounds=self._bounds, again=again)
+        return Batch(composed, now_ns=clock.now_ns(), bounds=self._bounds, again=again)
 
     def _wait_for(self, room: Room) -> Outcomes:
         for pause, places, again in room.tries():

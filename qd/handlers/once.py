@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from qd import failpoint, jsoncodec
+from qd import clock, failpoint, jsoncodec
 from qd.errors import BrokerUnavailable, EffectInDoubt
 from qd.protocol.op import Op
 from qd.protocol.ops import once
@@ -61,7 +60,7 @@ class Effect:
                 once.begin(
                     self.key,
                     self._claim(),
-                    now=int(time.time() * 1000),
+                    now=int(clock.now() * 1000),
                     until=int((self.until + _MARGIN) * 1000),
                     keep=self._keep_ms(),
                     doubt=self.again,

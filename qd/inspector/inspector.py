@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from qd import clock as wall
 from qd.broker.link import Link
 from qd.inspector.breakers import Breakers
 from qd.inspector.groups import Groups
@@ -35,7 +35,7 @@ class Inspector:
         clock: The present as Unix seconds.
     """
 
-    def __init__(self, link: Link, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, link: Link, *, clock: Callable[[], float] = lambda: wall.now()) -> None:
         self.groups = Groups(link, clock)
         self.tasks = Tasks(link, clock)
         self.queues = Queues(link, self.tasks, self.groups, clock)

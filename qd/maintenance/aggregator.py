@@ -13,13 +13,12 @@ import asyncio
 import inspect
 import logging
 import random
-import time
 import uuid
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from qd import failpoint
+from qd import clock, failpoint
 from qd.broker.async_link import AsyncLink
 from qd.client.compose import Composed, Composer
 from qd.config.model import GroupSettings
@@ -76,7 +75,7 @@ class Aggregator:
         self._each = EachQueue(link, queues, self._log)
         limits = (settings.grace_period, settings.max_delay or _LONGEST_INTERVAL)
         self._interval = max(min(_LONGEST_INTERVAL, *limits), 1.0)
-        self._service = Service("aggregator", lambda: self.step(time.time()))
+        self._service = Service("aggregator", lambda: self.step(clock.now()))
 
     def start(self) -> None:
         if self._merges:
@@ -95,6 +94,18 @@ class Aggregator:
         if await self._each.any_of(keys.groups):
             await self._each.run(lambda queue: self._check(queue, now))
         return self._interval
+
+    async def has_groups(self) -> bool:
+        """True if there is a group that will be merged one day."""
+        found: list[str] = []
+
+        async def look(queue: str) -> None:
+            names = await self._link.execute(groups.names(queue))
+            found.extend(names)
+
+        if self._merges:
+            await self._each.run(look)
+        return any(self._merge_for(group) for group in found)
 
     async def idle(self) -> None:
         """Wait until no set is in work."""
@@ -158,7 +169,7 @@ class Aggregator:
                         set_id,
                         composed.new,
                         composed.state,
-                        now_ns=time.time_ns(),
+                        now_ns=clock.now_ns(),
                     )
                 )
                 failpoint.hit("aggregate.after")
@@ -208,7 +219,7 @@ class Aggregator:
                     unreadable.append(task_id)
         for start in range(0, len(unreadable), _SLICE):
             part = unreadable[start : start + _SLICE]
-            await self._link.execute(groups.expel(queue, group, set_id, part, now=int(time.time())))
+            await self._link.execute(groups.expel(queue, group, set_id, part, now=int(clock.now())))
             self._counts.archived += len(part)
         return tasks
 
@@ -230,4 +241,4 @@ class Aggregator:
         # One script can only reach one queue, so the new task stays in its group's.
         forced = TaskOptions(queue=queue.removeprefix(self._queue_prefix))
         options = forced.over(options.over(self._options_of(task_type)))
-        return self._composer.compose(task_type, payload, options, now=time.time())
+        return self._composer.compose(task_type, payload, options, now=clock.now())

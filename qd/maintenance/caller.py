@@ -36,7 +36,7 @@ class Caller:
     """The loop for some limits. *counts* is added to."""
 
     def __init__(self, endpoint: Endpoint, bounds: Sequence[Bounds], counts: Counters) -> None:
-        self._bounds = bounds
+        self.bounds = bounds
         self._counts = counts
         self._news: asyncio.TimerHandle | None = None
         self._log = logging.getLogger("qd.limits")
@@ -50,7 +50,7 @@ class Caller:
         self._service = Service("caller", self.step)
 
     def start(self) -> None:
-        if self._bounds:
+        if self.bounds:
             self._service.start()
 
     async def stop(self) -> None:
@@ -62,9 +62,9 @@ class Caller:
     async def step(self) -> float:
         """Call who can go; returns the seconds until the next can."""
         # Asked to be told first, then looked: what changes in between is news.
-        await self._tracking.read_each([limits.due(one.name) for one in self._bounds])
+        await self._tracking.read_each([limits.due(one.name) for one in self.bounds])
         pause = _LOOK if self._tracking.active else _LOOK_OFTEN
-        for one in self._bounds:
+        for one in self.bounds:
             try:
                 pause = min(pause, await self._look(one))
                 self._troubles.well(f"the limit {one.name}")

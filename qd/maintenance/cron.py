@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 
-from qd import failpoint
+from qd import clock, failpoint
 from qd.broker.async_link import AsyncLink
 from qd.client.compose import Composed
 from qd.errors import BrokerError, BrokerUnavailable
@@ -55,7 +54,7 @@ class Cron:
         self._on_entries = on_entries
         self._log = logging.getLogger("qd.cron")
         self._troubles = Troubles(self._log)
-        self._service = Service("cron", lambda: self.step(time.time()))
+        self._service = Service("cron", lambda: self.step(clock.now()))
 
     def start(self) -> None:
         if self._stored is not None:
@@ -66,6 +65,17 @@ class Cron:
         await self._service.stop()
         if self._stored is not None:
             await self._stored.close()
+
+    @property
+    def next_at(self) -> float | None:
+        """When the next tick is due (Unix seconds); None if none is to come."""
+        moments = [one.next_at for one in self._entries if one.next_at is not None]
+        return min(moments, default=None)
+
+    def look_again(self) -> None:
+        """Wait for no news: with the next step, read again what was added at run time."""
+        if self._stored is not None:
+            self._stored.look_at = 0.0
 
     async def step(self, now: float) -> float:
         """Enqueue the ticks that are due at *now*; returns the seconds until the next one."""
@@ -95,7 +105,7 @@ class Cron:
             # Ticks that failed just now are tried again after the pause for that.
             if entry.next_at is not None and entry.next_at > now:
                 # A millisecond late: a timer that fires early would only have to be set again.
-                pause = min(pause, max(entry.next_at - time.time() + 0.001, 0.0))
+                pause = min(pause, max(entry.next_at - clock.now() + 0.001, 0.0))
         return pause
 
     def _take_over(self, stored: Mapping[str, Entry]) -> None:

@@ -11,11 +11,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import time
 from collections.abc import Sequence
 from typing import Any
 
-from qd import failpoint
+from qd import clock, failpoint
 from qd.broker.endpoint import Endpoint
 from qd.errors import BrokerError, BrokerUnavailable
 from qd.maintenance.counters import Counters
@@ -81,7 +80,7 @@ class Forwarder:
             otherwise="delayed tasks are looked for every second",
         )
         self._troubles = Troubles(self._log)
-        self._service = Service("forwarder", lambda: self.step(time.time()))
+        self._service = Service("forwarder", lambda: self.step(clock.now()))
 
     def start(self) -> None:
         self._service.start()
@@ -112,7 +111,7 @@ class Forwarder:
                 if drained:
                     await self._look(drained, now)
         except BrokerError:
-            self._look_at_all()
+            self.look_again()
             raise
         return self._pause(now)
 
@@ -165,7 +164,7 @@ class Forwarder:
         if not self._tracking.active:
             next_at = min(next_at, int(now) + 1)
         # A millisecond late: a timer that fires early would only have to be set again.
-        return max(next_at - time.time() + 0.001, 0.0) if next_at > now else 0.0
+        return max(next_at - clock.now() + 0.001, 0.0) if next_at > now else 0.0
 
     def _on_change(self, changed: list[str] | None) -> None:
         self._changed.update(self._sources if changed is None else changed)
@@ -181,6 +180,7 @@ class Forwarder:
                 source.look_at = 0.0
         self._service.wake()
 
-    def _look_at_all(self) -> None:
+    def look_again(self) -> None:
+        """Wait for no news: with the next step, look at everything."""
         for source in self._sources.values():
             source.look_at = 0.0

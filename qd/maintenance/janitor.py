@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Sequence
 
-from qd import failpoint
+from qd import clock, failpoint
 from qd.broker.async_link import AsyncLink
 from qd.client.client import DEAD_LETTER_QUEUE, DEAD_LETTER_TYPE
 from qd.errors import DecodeError
@@ -51,7 +50,7 @@ class Janitor:
         self._log = logging.getLogger("qd.janitor")
         self._each = EachQueue(link, queues, self._log)
         self._letters = EachQueue(link, [self._dead_letters], self._log)
-        self._service = Service("janitor", lambda: self.step(time.time()))
+        self._service = Service("janitor", lambda: self.step(clock.now()))
 
     def start(self) -> None:
         self._service.start()

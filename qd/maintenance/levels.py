@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Sequence
 
+from qd import clock
 from qd.broker.async_link import AsyncLink
 from qd.client.room import QueueBounds
 from qd.maintenance.each_queue import EachQueue
@@ -24,7 +24,7 @@ class Levels:
         self._interval = interval
         bounded = [queue for queue in queues if bounds.of(queue) is not None]
         self._each = EachQueue(link, bounded, logging.getLogger("qd.backpressure"))
-        self._service = Service("levels", lambda: self.step(time.time()))
+        self._service = Service("levels", lambda: self.step(clock.now()))
 
     def start(self) -> None:
         self._service.start()

@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from qd import failpoint
+from qd import clock, failpoint
 from qd.broker.async_link import AsyncLink
 from qd.client.calling import bring
 from qd.errors import BrokerError, BrokerUnavailable
@@ -57,7 +57,7 @@ async def hand_back(
     left = list(queues)
     while left:
         failpoint.hit("hand_back.before")
-        now_ns = time.time_ns()
+        now_ns = clock.now_ns()
         day = datetime.fromtimestamp(now_ns // 1_000_000_000, UTC).strftime("%Y-%m-%d")
         answers = await _ask(
             link,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
-import time
 import uuid
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
+from qd import clock
 from qd.broker.connect import open_async_link
 from qd.broker.endpoint import Endpoint
 from qd.client.compose import Composer
@@ -28,6 +29,12 @@ from qd.maintenance.publisher import Publisher
 from qd.maintenance.recoverer import Recoverer
 from qd.maintenance.stored import Stored
 from qd.protocol.ops.limits import Bounds
+
+
+class _Loop(Protocol):
+    def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
 
 
 class Scheduler:
@@ -82,49 +89,83 @@ class Scheduler:
                 queue_prefix=settings.queue_prefix,
                 timezone=own.timezone,
                 options_of=options_of,
-                now=time.time(),
+                now=clock.now(),
             )
 
         entries = [make(one) for one in declared if one.enabled]
         self._link = open_async_link(endpoint)
         publisher = Publisher(self._link, self.id, entries, heartbeat=own.heartbeat)
-        self._loops = (
-            Forwarder(endpoint, queues, self.counts),
-            Caller(endpoint, limits, self.counts),
-            Recoverer(self._link, queues, rules, interval=own.recover_interval, counts=self.counts),
-            Cron(
-                self._link,
-                entries,
-                self.counts,
-                stored=Stored(endpoint, settings.queue_prefix, make),
-                on_entries=publisher.show,
-            ),
-            Aggregator(
-                self._link,
-                queues,
-                aggregators,
-                settings=own.group,
-                composer=composer,
-                queue_prefix=settings.queue_prefix,
-                options_of=options_of,
-                counts=self.counts,
-            ),
-            Janitor(
-                self._link,
-                queues,
-                queue_prefix=settings.queue_prefix,
-                interval=own.janitor_interval,
-                batch=own.janitor_batch,
-                counts=self.counts,
-            ),
+        self._forwarder = Forwarder(endpoint, queues, self.counts)
+        self._caller = Caller(endpoint, limits, self.counts)
+        self._recoverer = Recoverer(
+            self._link, queues, rules, interval=own.recover_interval, counts=self.counts
+        )
+        self._cron = Cron(
+            self._link,
+            entries,
+            self.counts,
+            stored=Stored(endpoint, settings.queue_prefix, make),
+            on_entries=publisher.show,
+        )
+        self._aggregator = Aggregator(
+            self._link,
+            queues,
+            aggregators,
+            settings=own.group,
+            composer=composer,
+            queue_prefix=settings.queue_prefix,
+            options_of=options_of,
+            counts=self.counts,
+        )
+        self._janitor = Janitor(
+            self._link,
+            queues,
+            queue_prefix=settings.queue_prefix,
+            interval=own.janitor_interval,
+            batch=own.janitor_batch,
+            counts=self.counts,
+        )
+        self._levels: list[Levels] = []
+        if bounds is not None:
+            interval = settings.backpressure.interval
+            self._levels.append(Levels(self._link, queues, bounds, interval=interval))
+        self._loops: tuple[_Loop, ...] = (
+            self._forwarder,
+            self._caller,
+            self._recoverer,
+            self._cron,
+            self._aggregator,
+            self._janitor,
             publisher,
-            *(() if bounds is None else (self._level_watch(settings, queues, bounds),)),
+            *self._levels,
         )
 
-    def _level_watch(
-        self, settings: Settings, queues: Sequence[str], bounds: QueueBounds
-    ) -> Levels:
-        return Levels(self._link, queues, bounds, interval=settings.backpressure.interval)
+    async def step(self, now: float) -> float | None:
+        """
+        Do once what the loops do by and by, as at *now*: for tests, which keep the time themselves.
+
+        Not for one that was started. Raises if Redis is away; what is wrong with one queue is logged, as ever.
+
+        Returns:
+            When (Unix seconds) the next tick is due, or the next task can go at a limit, as far as that is
+            known; a group that will be ripe counts as a second.
+        """
+        self._forwarder.look_again()
+        await self._forwarder.step(now)
+        moments = [now + await self._caller.step()] if self._caller.bounds else []
+        await self._recoverer.step(now)
+        self._cron.look_again()
+        await self._cron.step(now)
+        if self._cron.next_at is not None:
+            moments.append(self._cron.next_at)
+        await self._aggregator.step(now)
+        await self._aggregator.idle()
+        if await self._aggregator.has_groups():
+            moments.append(now + 1)
+        await self._janitor.step(now)
+        for levels in self._levels:
+            await levels.step(now)
+        return min(moments, default=None)
 
     async def start(self) -> None:
         """Start all loops; what Redis has to do with it happens in them."""

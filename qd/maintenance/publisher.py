@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Sequence
 
+from qd import clock
 from qd.broker.async_link import AsyncLink
 from qd.errors import BrokerError
 from qd.maintenance.entries import Entry
@@ -33,7 +33,7 @@ class Publisher:
         self._heartbeat = heartbeat
         self._ttl = math.ceil(2 * heartbeat)
         self._log = logging.getLogger("qd.publisher")
-        self._service = Service("publisher", lambda: self.step(time.time()))
+        self._service = Service("publisher", lambda: self.step(clock.now()))
 
     def start(self) -> None:
         self._service.start()

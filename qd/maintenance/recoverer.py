@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from qd import failpoint
+from qd import clock, failpoint
 from qd.broker.async_link import AsyncLink
 from qd.errors import DecodeError, LeaseLost
 from qd.handlers.retries import RetryRules
@@ -69,7 +68,7 @@ class Recoverer:
         self._log = logging.getLogger("qd.recoverer")
         self._each = EachQueue(link, queues, self._log)
         self._neighbours = Neighbours(link, queues)
-        self._service = Service("recoverer", lambda: self.step(time.time()))
+        self._service = Service("recoverer", lambda: self.step(clock.now()))
 
     def start(self) -> None:
         self._service.start()

@@ -22,6 +22,9 @@ BREAKERS = "qd:breakers"
 LIMITS = "qd:limits"
 """qd: the limits that workers go by, by name, as JSON."""
 
+CLOCK = "qd:clock"
+"""qd: what a test kit says the time is, in Unix seconds."""
+
 ORDER_MARK = "qd:order:"
 """Begins a message in that channel that is no task id, but an order (see `orders`)."""
 

@@ -5,7 +5,7 @@ A script's header names its keys and arguments; a line `-- include: NAME` puts `
 before the body. A line that begins with `-->` is sent only where a timeline is kept, and
 `lua/lib/note.lua` before it. The first line of the text sent may be a shebang with flags; servers older than
 7.0 do not know it, so `plain` is the same text without. A script `around` another one has that other as
-its function `take_in(KEYS, ARGV)`.
+its function `take_in(KEYS, ARGV)`. For a test kit, those that ask for the time ask `lua/lib/clock.lua` instead.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ _INCLUDE = re.compile(r"^-- include: (\w+)$", re.MULTILINE)
 _KEY = re.compile(r"^-- KEYS\[(\d+|\.\.)\]", re.MULTILINE)
 _FLAGS = re.compile(r"^-- flags: (.+)$", re.MULTILINE)
 _NOTED = re.compile(r"^(\s*)--> ", re.MULTILINE)
+_TIME = "redis.call('TIME')"
 _COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
 
 
@@ -33,6 +34,8 @@ class Script:
     notes: bool = False
     """Note what it moves: for a link that keeps a timeline, see `timeline`."""
     around: str = ""
+    on_kit_clock: bool = False
+    """Go by the clock of a test kit, see `for_kit`."""
 
     @cached_property
     def source(self) -> str:
@@ -50,9 +53,17 @@ class Script:
         return replace(self, notes=True) if _NOTED.search(self._joined(())) else None
 
     @cached_property
+    def for_kit(self) -> Script:
+        """The same script, going by the clock of a test kit; itself if it asks for no time."""
+        return replace(self, on_kit_clock=True) if _TIME in self._joined(()) else self
+
+    @cached_property
     def plain(self) -> str:
         joined = self._joined(("note",)) if self.notes else self._joined(())
-        return _COMMENT.sub("", _NOTED.sub(r"\1", joined) if self.notes else joined)
+        text = _COMMENT.sub("", _NOTED.sub(r"\1", joined) if self.notes else joined)
+        if self.on_kit_clock:
+            text = _COMMENT.sub("", _read("lib/clock")) + text.replace(_TIME, "kit_time()")
+        return text
 
     def _joined(self, first: tuple[str, ...]) -> str:
         parts = [_read(f"lib/{name}") for name in (*first, *_INCLUDE.findall(self.source))]

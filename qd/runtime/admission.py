@@ -90,6 +90,9 @@ class Gate(Protocol):
     async def start(self) -> None:
         """Begin, before the first task is taken."""
 
+    async def settled(self) -> None:
+        """Wait until all is sent that it has heard of."""
+
     async def stop(self) -> None:
         """End, after the last outcome was sent."""
 
@@ -153,6 +156,11 @@ class Admission:
     def renewals(self, runs: Sequence[Run]) -> list[Op[Any]]:
         """What the gates want sent with a heartbeat."""
         return [step for gate in self._gates for step in gate.renewals(runs)]
+
+    async def settled(self) -> None:
+        """Wait until the gates have sent all that they have heard of."""
+        for gate in self._gates:
+            await gate.settled()
 
     async def stop(self) -> None:
         """Stop the gates, when all outcomes are sent."""

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from qd import jsoncodec
+from qd import clock, jsoncodec
 from qd.broker.async_link import AsyncLink
 from qd.errors import BrokerError
 from qd.handlers.breaker import Breaker
@@ -85,7 +84,7 @@ class BreakerGate:
         self._heed(answer)
         if answer.called:
             self._spawn(self._bring(answer))
-        now = time.time()
+        now = clock.now()
         verdicts: list[Verdict] = []
         for member, verdict in zip(members, answer.verdicts, strict=True):
             if verdict == 1:
@@ -121,6 +120,11 @@ class BreakerGate:
             await self._link.execute(breakers.publish({rules.name: jsoncodec.dumps(document)}))
         except BrokerError as error:
             _log.warning("the breaker %s is not shown to tools: %s", rules.name, error)
+
+    async def settled(self) -> None:
+        self._flush()
+        while self._telling:
+            await asyncio.wait(self._telling)
 
     async def stop(self) -> None:
         self._flush()
@@ -160,7 +164,7 @@ class BreakerGate:
 
     async def _bring(self, answer: Answer) -> None:
         """Bring those who are called to the head of their queues; who does not come makes way."""
-        steps = breakers.bring(self._rules, answer, now_ns=time.time_ns())
+        steps = breakers.bring(self._rules, answer, now_ns=clock.now_ns())
         with suppress(StopIteration):
             ops = next(steps)
             while True:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from qd import failpoint
+from qd import clock, failpoint
 from qd.errors import (
     HandlerNotFound,
     LeaseLost,
@@ -239,7 +239,7 @@ class Executor:
             self._end(run, None, reason_of(run))
             return
         message = run.message
-        now = run.started_at = time.time()
+        now = run.started_at = clock.now()
         run.deadline_at = deadline_of(message.terms.timeout, message.terms.deadline, now)
         if run.deadline_at <= now:
             self._end(run, None, TaskTimeout())

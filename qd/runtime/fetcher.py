@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-from qd import failpoint
+from qd import clock, failpoint
 from qd.broker.async_link import AsyncLink
 from qd.client.ids import new_id
 from qd.errors import BrokerError, BrokerRefused
@@ -134,7 +133,26 @@ class Fetcher:
             # Lower queues are asked only once the higher ones are known to be empty.
             asked = {next(queue for queue in self._order if queue in self._ready): free}
         asked = {queue: min(count, constants.BATCH_MAX) for queue, count in asked.items()}
-        lease_until = int(time.time()) + constants.LEASE
+        short, failed = await self._take(asked)
+        if short:
+            self._ready.difference_update(short)
+            self._ready.update(await self._arm(short))
+        if failed is not None:
+            raise failed
+
+    async def take_one(self, queues: Iterable[str]) -> bool:
+        """Take a task from the first of *queues* that has one, for who did not `start` this; False if none has."""
+        for queue in queues:
+            short, failed = await self._take({queue: 1})
+            if failed is not None:
+                raise failed
+            if not short:
+                return True
+        return False
+
+    async def _take(self, asked: Mapping[str, int]) -> tuple[list[str], BrokerError | None]:
+        """Deliver what there is; returns the queues that had fewer, and what went wrong with one."""
+        lease_until = int(clock.now()) + constants.LEASE
         failpoint.hit("dequeue.before")
         answers = await self._link.execute_each(
             [self._dequeue(queue, count, lease_until) for queue, count in asked.items()]
@@ -155,11 +173,7 @@ class Fetcher:
                 self._deliver(queue, answer, lease_until)
             if answer is None or len(answer) < count:
                 short.append(queue)
-        if short:
-            self._ready.difference_update(short)
-            self._ready.update(await self._arm(short))
-        if failed is not None:
-            raise failed
+        return short, failed
 
     def _leave_out(self, queue: str, error: BrokerRefused) -> None:
         """What is wrong with one queue must not slow down the others: it is asked again later."""

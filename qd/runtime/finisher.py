@@ -10,12 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from qd import failpoint
+from qd import clock, failpoint
 from qd.broker.async_link import AsyncLink
 from qd.errors import BrokerError
 from qd.policy.outcome import Action, Outcome, succeeded
@@ -68,7 +67,7 @@ class Finisher:
 
     def add(self, run: Run, outcome: Outcome, result: bytes | None = None) -> None:
         """Write the outcome of a run at the end of this turn of the loop."""
-        ending = _ending(run, outcome, result, time.time())
+        ending = _ending(run, outcome, result, clock.now())
         self._collect(run, outcome.action, ending)
 
     def add_raw(self, run: Run) -> None:
@@ -135,7 +134,7 @@ class Finisher:
                 attempt += 1
 
     def _op(self, queue: str, action: Action, ended: list[Ended]) -> Op[list[Fate]]:
-        now = time.time()
+        now = clock.now()
         for run, ending in ended:
             # As it is now: the heartbeat may renew it while the answer is on its way.
             ending.held = run.held

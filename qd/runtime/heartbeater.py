@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from qd import failpoint
+from qd import clock, failpoint
 from qd.broker.link import Link
 from qd.errors import BrokerError
 from qd.protocol import constants
@@ -69,7 +69,7 @@ class Heartbeater:
         self._host = host_name()
         self._pid = os.getpid()
         self._birthmark = birthmark
-        self._started_ns = time.time_ns()
+        self._started_ns = clock.now_ns()
         self._status = "active"
         self._wake = threading.Event()
         self._stopping = False
@@ -126,7 +126,7 @@ class Heartbeater:
                 self._info(),
                 self._worker_infos(),
                 self._types,
-                now=int(time.time()),
+                now=int(clock.now()),
                 birthmark=self._birthmark,
             )
         )
@@ -134,7 +134,7 @@ class Heartbeater:
             self._link.execute_many(more)
 
     def _extend(self, queue: str, runs: list[Run]) -> None:
-        until = int(time.time()) + constants.LEASE
+        until = int(clock.now()) + constants.LEASE
         for run in runs:
             # Before it is sent: if the answer is lost, either score may be the one in Redis.
             held = run.held

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 
 from qd.runtime.run import Run
@@ -16,6 +17,7 @@ class HeldTasks:
 
     def __init__(self) -> None:
         self._runs: dict[str, Run] = {}
+        self._emptied = asyncio.Event()
 
     def add(self, run: Run) -> None:
         self._runs[run.key] = run
@@ -24,6 +26,14 @@ class HeldTasks:
         """Forget a run, unless its place was taken by a later run of the same task."""
         if self._runs.get(run.key) is run:
             del self._runs[run.key]
+            if not self._runs:
+                self._emptied.set()
+
+    async def wait_empty(self) -> None:
+        """Wait until nothing is held."""
+        while self._runs:
+            self._emptied.clear()
+            await self._emptied.wait()
 
     def snapshot(self) -> list[Run]:
         # list() of a dict's values is one step for the interpreter, so threads may call this.

@@ -14,7 +14,7 @@ import math
 import time
 from collections.abc import Iterable, Sequence
 
-from qd import jsoncodec
+from qd import clock, jsoncodec
 from qd.broker.async_link import AsyncLink
 from qd.client.calling import bring
 from qd.errors import BrokerError, LeaseLost
@@ -94,6 +94,11 @@ class LimitGate:
         except BrokerError as error:
             self._log.warning("the limit %s is not shown to tools: %s", bounds.name, error)
 
+    async def settled(self) -> None:
+        self._flush()
+        while self._writing:
+            await asyncio.wait(self._writing)
+
     async def stop(self) -> None:
         self._flush()
         if self._writing:
@@ -117,7 +122,7 @@ class LimitGate:
 
     def _park(self, member: Member, seconds: float) -> Park:
         waits = jsoncodec.dumps(["limit", self._limit.name, member.key]).decode()
-        return Park(time.time() + seconds, waits)
+        return Park(clock.now() + seconds, waits)
 
     def _flush(self) -> None:
         ended, self._ended = self._ended, []

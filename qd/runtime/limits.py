@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
+from qd import clock
 from qd.runtime.run import Run, Stop
 from qd.service import Service
 
@@ -36,7 +37,7 @@ class TimeLimits:
         self.start, self.stop = self._service.start, self._service.stop
 
     async def _step(self) -> float:
-        now, ticks = time.time(), time.monotonic()
+        now, ticks = clock.running(), time.monotonic()
         any_running = False
         for run in list(self._running()):
             any_running = True

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from typing import Self
 
+from qd import clock
 from qd.errors import NotYet
 from qd.handlers.retries import RetryRules
 from qd.handlers.routing import Router
@@ -46,4 +46,4 @@ class Looks:
         if not isinstance(error, NotYet):
             return None
         delay = self._rules.safe_delay(run.message, error) if error.has_delay else None
-        return not_yet(handler.poll.rules, after, describe(error), now=time.time(), delay=delay)
+        return not_yet(handler.poll.rules, after, describe(error), now=clock.now(), delay=delay)

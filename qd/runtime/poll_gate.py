@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from qd import jsoncodec
+from qd import clock, jsoncodec
 from qd.broker.async_link import AsyncLink
 from qd.errors import BrokerError
 from qd.handlers.routing import Router
@@ -92,6 +92,11 @@ class PollGate:
 
     async def start(self) -> None:
         """There is nothing to begin with."""
+
+    async def settled(self) -> None:
+        self._flush()
+        while self._releasing:
+            await asyncio.wait(self._releasing)
 
     async def stop(self) -> None:
         self._flush()
@@ -180,7 +185,7 @@ class PollGate:
 
 def _park(look: _Look, holder: str) -> Park:
     waits = ["poll", look.pattern, look.value, holder]
-    return Park(time.time() + look.delay, jsoncodec.dumps(waits).decode())
+    return Park(clock.now() + look.delay, jsoncodec.dumps(waits).decode())
 
 
 def _task_of(owner: str) -> str:

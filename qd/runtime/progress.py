@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
+from qd import clock
 from qd.broker.async_link import AsyncLink
 from qd.errors import BrokerError
 from qd.handlers.context import Context
@@ -67,7 +67,7 @@ class ProgressWriter:
         for run in runs:
             said = run.context.take_progress() if run.context is not None else None
             if said is not None:
-                dated = encode(replace(said, at=time.time()))
+                dated = encode(replace(said, at=clock.now()))
                 by_queue.setdefault(run.queue, []).append((run.held, dated))
         if by_queue:
             task = self._loop.create_task(self._write(by_queue))

@@ -7,10 +7,10 @@ On a terminal, and at debug, there is one for each start as well.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from typing import Any
 
+from qd import clock
 from qd.observability.logs import STARTS
 from qd.observability.success_lines import success_lines
 from qd.policy.outcome import Action, Outcome
@@ -40,7 +40,7 @@ class RunLog:
         _log.info("cancelled", extra=_facts(run))
 
     def ended(self, run: Run, decided: Outcome, error: BaseException | None) -> None:
-        took = time.time() - run.started_at if run.started_at else 0.0
+        took = clock.running() - run.started_at if run.started_at else 0.0
         if decided.action in (Action.DONE, Action.COMPLETE):
             self._succeeded(run, took)
         elif decided.action is Action.REVOKE:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from typing import Self
 
+from qd import clock
 from qd.observability import tally
 from qd.observability.tally import Tally
 from qd.policy.outcome import Action, Outcome
@@ -41,4 +41,4 @@ class RunMeter:
         status = _STATUS.get(decided.action) or ("failed" if decided.is_failure else "snoozed")
         self._tally.add(tally.PROCESSED, label, status)
         if run.started_at:
-            self._tally.observe(tally.DURATION, label, max(time.time() - run.started_at, 0.0))
+            self._tally.observe(tally.DURATION, label, max(clock.running() - run.started_at, 0.0))

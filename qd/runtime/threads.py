@@ -120,6 +120,11 @@ class Threads:
             if run.thread and run.stop is not None:
                 _raise_in_thread(run.thread, ctypes.py_object(_EXCEPTIONS[run.stop]))
 
+    def invite(self) -> Callable[[], None]:
+        """Return the work of one of the threads, for one that is there already; it ends with `close`."""
+        self._started += 1
+        return self._work
+
     def replace_lost(self) -> None:
         """A thread never came back: allow one more in its place."""
         self._count += 1

@@ -13,14 +13,13 @@ import logging
 import math
 import os
 import random
-import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from qd import birthmark, failpoint
+from qd import birthmark, clock, failpoint
 from qd.broker.async_link import AsyncLink
 from qd.broker.connect import open_async_link, open_link, open_node_link
 from qd.broker.endpoint import Endpoint, Topology
@@ -283,7 +282,7 @@ class Worker:
     async def _requeue(self, queue: str, runs: list[Run]) -> None:
         while runs:
             sent = [run.held for run in runs]
-            step = endings.requeue(queue, self.server_id, sent, now_ns=time.time_ns())
+            step = endings.requeue(queue, self.server_id, sent, now_ns=clock.now_ns())
             fates = await self._finish_link.execute(step)
             if self._transitions is not None:
                 self._transitions.put_back(

@@ -15,9 +15,9 @@ _MOST_KILLABLE = 1000
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def terminate_with_parent() -> None:
-    """Have the kernel send TERM to this process when its parent dies."""
-    _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+def terminate_with_parent(number: signal.Signals = signal.SIGTERM) -> None:
+    """Have the kernel send TERM, or another signal, to this process when its parent dies."""
+    _libc.prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
 
 
 def is_subreaper() -> bool:

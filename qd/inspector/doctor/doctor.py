@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from qd import clock as wall
 from qd.broker.link import Link
 from qd.errors import BrokerError, BrokerUnavailable
 from qd.inspector.doctor import parts
@@ -86,7 +87,7 @@ class Doctor:
         link: Link,
         *,
         prefix: str = "",
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = lambda: wall.now(),
         between: float = 0.2,
     ) -> None:
         self._link = link

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import qd.protocol.ops
+from qd.protocol import keys
 from qd.protocol.op import command, script, text
 from qd.protocol.scripts import Script
 
@@ -97,7 +98,7 @@ def test_every_part_of_the_library_is_included_somewhere() -> None:
     included = {
         one for name in NAMES for one in re.findall(r"^-- include: (\w+)$", header(name), re.M)
     }
-    assert included | {"note"} == {path.stem for path in (LUA / "lib").glob("*.lua")}
+    assert included | {"note", "clock"} == {path.stem for path in (LUA / "lib").glob("*.lua")}
 
 
 def test_every_script_that_moves_tasks_can_note_it() -> None:
@@ -118,6 +119,25 @@ def test_a_script_notes_nothing_unless_it_is_told_to(name: str) -> None:
     if noting is not None:
         assert noting.plain.count("note_move(") >= 2 or name == "self_test"
         assert noting.text.startswith("#!") == Script(name).text.startswith("#!")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_script_asks_a_test_kit_for_the_time_only_if_it_asks_at_all(name: str) -> None:
+    usual = Script(name)
+    for_kit = usual.for_kit
+    if "call('TIME'" in usual.plain:
+        assert "call('TIME'" not in for_kit.plain
+        assert for_kit.plain.count("kit_time()") == usual.plain.count("call('TIME'") + 1
+        assert f"'{keys.CLOCK}'" in for_kit.plain
+        assert for_kit.sha != usual.sha
+    else:
+        assert for_kit is usual
+
+
+def test_a_script_that_notes_moves_does_so_under_a_test_kit() -> None:
+    for_kit = Script("park").for_kit
+    assert for_kit.noting is not None
+    assert "note_move(" in for_kit.noting.plain
 
 
 @pytest.mark.parametrize("name", sorted(DRAINING))
