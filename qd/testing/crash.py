@@ -92,7 +92,7 @@ async def crash(app: App, called: Called, point: Point) -> Crash:
     Raises:
         KitError: It came to its end without passing there, or could not start.
     """
-    ending, table, told = _run_to_death(app, called, point)
+    ending, table, told = await _run_to_death(app, called, point)
     try:
         if ending.signal != signal.SIGKILL:
             where = name_of(point)
@@ -134,7 +134,7 @@ def _read(app: App, called: Called) -> StoredTask | None:
         return None
 
 
-def _run_to_death(app: App, called: Called, point: Point) -> tuple[Ending, RunningTable, str]:
+async def _run_to_death(app: App, called: Called, point: Point) -> tuple[Ending, RunningTable, str]:
     table = RunningTable()
     read_end, write_end = os.pipe()
     for stream in (sys.stdout, sys.stderr):
@@ -148,7 +148,7 @@ def _run_to_death(app: App, called: Called, point: Point) -> tuple[Ending, Runni
         _child(app, called, point, table, write_end)
     try:
         os.close(write_end)
-        told = _read_all(read_end)
+        told = await _read_all(read_end)
         # The end of the pipe is the end of the process, or a moment before it.
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
     except BaseException:
@@ -162,11 +162,22 @@ def _run_to_death(app: App, called: Called, point: Point) -> tuple[Ending, Runni
     return ending or Ending(), table, told.decode("utf-8", "replace")
 
 
-def _read_all(fd: int) -> bytes:
-    parts = []
-    while part := os.read(fd, _LONGEST_TEXT):
-        parts.append(part)
-    return b"".join(parts)
+async def _read_all(fd: int) -> bytes:
+    loop, readable = asyncio.get_running_loop(), asyncio.Event()
+    os.set_blocking(fd, False)
+    loop.add_reader(fd, readable.set)
+    parts: list[bytes] = []
+    try:
+        while True:
+            await readable.wait()
+            readable.clear()
+            with suppress(BlockingIOError):
+                part = os.read(fd, _LONGEST_TEXT)
+                if not part:
+                    return b"".join(parts)
+                parts.append(part)
+    finally:
+        loop.remove_reader(fd)
 
 
 def _child(app: App, called: Called, point: Point, table: RunningTable, tell: int) -> NoReturn:

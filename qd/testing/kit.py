@@ -266,7 +266,7 @@ class Kit(Looking):
         return self._wait("crash", self.acrash(task, *args, after=after, **kwargs))
 
     async def acrash(self, task: Runnable, /, *args: Any, after: Point, **kwargs: Any) -> Crash:
-        """`crash` for coroutines; the loop stands still until the process has died."""
+        """`crash` for coroutines."""
         name_of(after)
         if callable(after):
             returning.check(after)
