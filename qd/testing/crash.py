@@ -146,38 +146,30 @@ async def _run_to_death(app: App, called: Called, point: Point) -> tuple[Ending,
     if pid == 0:
         os.close(read_end)
         _child(app, called, point, table, write_end)
+    os.close(write_end)
+    # Not collected yet: the pid stays its own until `reap` has dealt with what it has started.
+    ended = asyncio.ensure_future(
+        asyncio.to_thread(os.waitid, os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    )
     try:
-        os.close(write_end)
-        told = await _read_all(read_end)
-        # The end of the pipe is the end of the process, or a moment before it.
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-    except BaseException:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-        raise
+        await asyncio.shield(ended)
     finally:
+        os.kill(pid, signal.SIGKILL)
+        await ended
+        ending = reap(pid) or Ending()
+        told = _read_all(read_end)
         os.close(read_end)
-        ending = reap(pid)
-    return ending or Ending(), table, told.decode("utf-8", "replace")
+    return ending, table, told.decode("utf-8", "replace")
 
 
-async def _read_all(fd: int) -> bytes:
-    loop, readable = asyncio.get_running_loop(), asyncio.Event()
-    os.set_blocking(fd, False)
-    loop.add_reader(fd, readable.set)
+def _read_all(pipe: int) -> bytes:
+    # What the handler has forked may have it open still.
+    os.set_blocking(pipe, False)
     parts: list[bytes] = []
-    try:
-        while True:
-            await readable.wait()
-            readable.clear()
-            with suppress(BlockingIOError):
-                part = os.read(fd, _LONGEST_TEXT)
-                if not part:
-                    return b"".join(parts)
-                parts.append(part)
-    finally:
-        loop.remove_reader(fd)
+    with suppress(BlockingIOError):
+        while part := os.read(pipe, _LONGEST_TEXT):
+            parts.append(part)
+    return b"".join(parts)
 
 
 def _child(app: App, called: Called, point: Point, table: RunningTable, tell: int) -> NoReturn:

@@ -246,3 +246,21 @@ def test_ctrl_c_reaches_the_test_whatever_runs(app: App, kit: Kit) -> None:
         with pytest.raises(KeyboardInterrupt):
             kit.run(task)
         teller.join()
+
+
+def test_what_a_handler_has_started_dies_with_it(app: App, kit: Kit, tmp_path: Path) -> None:
+    @app.task("fork")
+    def fork() -> None:
+        pid = os.fork()
+        if not pid:
+            threading.Event().wait()
+        (tmp_path / "pid").write_text(str(pid))
+
+    crash = kit.crash(fork, after="handler.after")
+    assert crash.state == "pending"
+    pid = int((tmp_path / "pid").read_text())
+    eventually(lambda: not Path(f"/proc/{pid}").exists() or is_zombie(pid))
+
+
+def is_zombie(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
