@@ -15,6 +15,9 @@ from tests.support.wait import eventually
 
 pytest_plugins = ["pytester"]
 
+# Each of them starts a pytest, which is slow on a busy machine.
+pytestmark = pytest.mark.timeout(180)
+
 TASKS = """
 import qd
 
@@ -51,10 +54,14 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
     return pytester
 
 
-def run(project: pytest.Pytester, *arguments: str, **env: str) -> pytest.RunResult:
-    for name, value in env.items():
+def run(
+    project: pytest.Pytester, *arguments: str, plugins: tuple[str, ...] = (), **env: str
+) -> pytest.RunResult:
+    """Run pytest with qd's plugin and *plugins*: to import those of this project takes seconds."""
+    for name, value in (env | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}).items():
         project._monkeypatch.setenv(name, value)
-    return project.runpytest_subprocess("-p", "no:cacheprovider", "-p", "no:valkey", *arguments)
+    named = [word for one in ("qd.testing.plugin", *plugins) for word in ("-p", one)]
+    return project.runpytest_subprocess("-p", "no:cacheprovider", *named, *arguments)
 
 
 def sockets_of(result: pytest.RunResult) -> set[Path]:
@@ -84,14 +91,15 @@ def command_lines() -> list[str]:
 
 
 def test_a_project_needs_no_more_than_the_fixture(project: pytest.Pytester) -> None:
-    result = run(project, "-s", "-n", "0")
+    # Found by its entry point, as are those of others.
+    result = project.runpytest_subprocess("-s", "-p", "no:valkey", "-p", "no:hypothesispytest")
     result.assert_outcomes(passed=6)
     (socket_path,) = sockets_of(result)
     eventually(lambda: is_gone(socket_path), within=20)
 
 
 def test_each_process_of_xdist_has_a_server_of_its_own(project: pytest.Pytester) -> None:
-    result = run(project, "-n", "2", "-rP")
+    result = run(project, "-n", "2", "-rP", plugins=("xdist.plugin",))
     result.assert_outcomes(passed=6)
     sockets = sockets_of(result)
     assert len(sockets) == 2
@@ -142,13 +150,13 @@ def test_collecting_imports_next_to_nothing_of_qd(project: pytest.Pytester) -> N
                 "qd", "redis", "asyncio", "uvloop", "msgspec", "hiredis", "yaml")))
         """
     )
-    plain = ["-p", "no:xdist", "-p", "no:asyncio", "-p", "no:anyio", "-p", "no:hypothesispytest"]
-    result = run(project, *plain, "-s", "--collect-only", "-q", "test_plain.py")
+    result = run(project, "-s", "--collect-only", "-q", "test_plain.py")
     (found,) = re.findall(r"HAS (.*)", result.stdout.str())
     assert found == "['qd', 'qd.testing', 'qd.testing.plugin']"
 
 
-def test_the_app_is_named_in_the_settings_or_by_a_fixture(project: pytest.Pytester) -> None:
+@pytest.fixture
+def two_apps(project: pytest.Pytester) -> pytest.Pytester:
     project.makepyfile(
         other="import qd\napp = qd.App('other', config={'queues': {'default': 1}})\n",
         test_which="""
@@ -157,13 +165,22 @@ def test_the_app_is_named_in_the_settings_or_by_a_fixture(project: pytest.Pytest
             assert qd_kit.app is other.app
         """,
     )
-    result = run(project, "-n", "0", "test_which.py")
+    return project
+
+
+def test_which_of_several_apps_has_to_be_said(two_apps: pytest.Pytester) -> None:
+    result = run(two_apps, "test_which.py")
     result.assert_outcomes(errors=1)
-    text = result.stdout.str()
-    assert "Which app is to be tested? there are 2 apps in this process" in text
+    assert "Which app is to be tested? there are 2 apps in this process" in result.stdout.str()
     assert_hint(result, 'Name it in the settings of pytest, qd_app = "shop.tasks:app"')
-    run(project, "-n", "0", "-o", "qd_app=other:app", "test_which.py").assert_outcomes(passed=1)
-    project.makeconftest(
+
+
+def test_the_app_is_named_in_the_settings(two_apps: pytest.Pytester) -> None:
+    run(two_apps, "-o", "qd_app=other:app", "test_which.py").assert_outcomes(passed=1)
+
+
+def test_the_app_is_given_by_a_fixture(two_apps: pytest.Pytester) -> None:
+    two_apps.makeconftest(
         """
         import pytest
         @pytest.fixture
@@ -172,17 +189,17 @@ def test_the_app_is_named_in_the_settings_or_by_a_fixture(project: pytest.Pytest
             return other.app
         """
     )
-    run(project, "-n", "0", "test_which.py").assert_outcomes(passed=1)
+    run(two_apps, "test_which.py").assert_outcomes(passed=1)
 
 
 def test_a_name_that_leads_nowhere_is_told(project: pytest.Pytester) -> None:
-    result = run(project, "-n", "0", "-o", "qd_app=taskz:app", "test_mail.py")
+    result = run(project, "-o", "qd_app=taskz:app", "test_mail.py")
     result.assert_outcomes(errors=6)
     assert "there is no module 'taskz'" in result.stdout.str()
 
 
 def test_without_a_server_program_the_hint_says_how_to_get_one(project: pytest.Pytester) -> None:
-    result = run(project, "-n", "0", QD_REDIS_SERVER="/nowhere/valkey-server")
+    result = run(project, QD_REDIS_SERVER="/nowhere/valkey-server")
     result.assert_outcomes(errors=6)
     text = result.stdout.str()
     assert "The tests have no server to run on." in text
@@ -207,7 +224,7 @@ def test_a_marker_says_time_and_settings(project: pytest.Pytester) -> None:
             assert "default" in qd_kit.app.settings.queues
         """
     )
-    run(project, "-n", "0", "--strict-markers", "test_marked.py").assert_outcomes(passed=2)
+    run(project, "--strict-markers", "test_marked.py").assert_outcomes(passed=2)
 
 
 def test_warnings_may_be_errors(project: pytest.Pytester) -> None:
@@ -228,8 +245,6 @@ def test_warnings_may_be_errors(project: pytest.Pytester) -> None:
     )
     result = run(
         project,
-        "-n",
-        "0",
         "-W",
         "error",
         "-o",
@@ -237,6 +252,7 @@ def test_warnings_may_be_errors(project: pytest.Pytester) -> None:
         "-o",
         "asyncio_default_fixture_loop_scope=function",
         "test_strict.py",
+        plugins=("pytest_asyncio.plugin",),
     )
     result.assert_outcomes(passed=2)
 
@@ -258,7 +274,7 @@ def test_the_settings_of_the_user_are_kept_but_for_redis(project: pytest.Pyteste
             assert app.settings.redis.addrs == ("redis://production.example.com:6379",)
         """
     )
-    run(project, "-n", "0", "test_it.py").assert_outcomes(passed=2)
+    run(project, "test_it.py").assert_outcomes(passed=2)
 
 
 def test_what_a_test_leaves_is_gone_in_the_next(project: pytest.Pytester) -> None:
@@ -279,7 +295,7 @@ def test_what_a_test_leaves_is_gone_in_the_next(project: pytest.Pytester) -> Non
             qd_kit.advance("1m")
         """
     )
-    run(project, "-n", "0", "test_left.py").assert_outcomes(passed=2)
+    run(project, "test_left.py").assert_outcomes(passed=2)
 
 
 def test_this_process_has_not_been_changed() -> None:
