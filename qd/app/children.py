@@ -259,7 +259,9 @@ async def _worker(plan: Plan, app: App, link: Link, orders: Orders) -> int:
         on_unstoppable=link.recycle,
         on_stop_order=link.stop_all,
         on_quiet_order=link.quiet,
-        start_thread=start_thread if orders.main_thread is None else orders.main_thread.lend,
+        start_thread=start_thread
+        if orders.main_thread is None
+        else orders.main_thread.start_thread,
     )
     worker = running.worker
     redis = open_async_link(plan.endpoint)

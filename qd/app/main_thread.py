@@ -18,19 +18,20 @@ from queue import SimpleQueue
 from typing import Any, NoReturn
 
 from qd.app.looping import run_to_the_end
-from qd.runtime.threads import start_thread
+from qd.runtime.threads import lending, start_thread
 from qd.supervisor.fork import leave
 
 OnSignal = Mapping[signal.Signals, Callable[[], None]]
 
 
 class MainThread:
-    """Made in the main thread, by a process that has only this one. Lent once: to the first who asks."""
+    """Made in the main thread, by a process that has only this one."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._functions: SimpleQueue[Callable[[], None]] = SimpleQueue()
-        self._lent = False
+        self.start_thread = lending(self._functions.put)
+        """Lets the first function run in the main thread."""
         self._on_signal: OnSignal = {}
         self._news, told = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         # Written by the interpreter at once, also while a handler is inside of C.
@@ -51,14 +52,6 @@ class MainThread:
         start_thread(be_loop, "qd-loop")
         while True:
             self._functions.get()()
-
-    def lend(self, function: Callable[[], None], name: str) -> None:
-        """Let *function* run in the main thread; whoever comes later gets a thread of its own."""
-        if self._lent:
-            start_thread(function, name)
-        else:
-            self._lent = True
-            self._functions.put(function)
 
     def listen(self, on_signal: OnSignal) -> None:
         """Call these on the loop when a signal comes. To be called on the loop, once."""

@@ -59,11 +59,3 @@ class SteeredWorker(Worker):
         if self._admission is not None:
             await self._admission.settled()
         return True
-
-    def invite(self) -> Callable[[], None]:
-        """
-        Return what a thread can do to run the synchronous handlers; it ends when the worker is stopped.
-
-        Call it before the first task.
-        """
-        return self._executor.threads.invite()

@@ -81,6 +81,25 @@ def start_thread(function: Callable[[], None], name: str) -> None:
     threading.Thread(target=function, name=name, daemon=True).start()
 
 
+def lending(put: Callable[[Callable[[], None]], None]) -> StartThread:
+    """
+    Return what gives the first function, by *put*, to a thread that is there already, and waits for it.
+
+    All further ones have new threads.
+    """
+    lent = False
+
+    def start(function: Callable[[], None], name: str) -> None:
+        nonlocal lent
+        if lent:
+            start_thread(function, name)
+        else:
+            lent = True
+            put(function)
+
+    return start
+
+
 class Threads:
     """At most *count* threads, started with *start* as they are needed."""
 
@@ -119,11 +138,6 @@ class Threads:
         with self._lock:
             if run.thread and run.stop is not None:
                 _raise_in_thread(run.thread, ctypes.py_object(_EXCEPTIONS[run.stop]))
-
-    def invite(self) -> Callable[[], None]:
-        """Return the work of one of the threads, for one that is there already; it ends with `close`."""
-        self._started += 1
-        return self._work
 
     def replace_lost(self) -> None:
         """A thread never came back: allow one more in its place."""

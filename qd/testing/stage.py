@@ -26,6 +26,7 @@ from qd.policy.outcome import Action, Outcome
 from qd.policy.queue_order import strict_order
 from qd.runtime.run import Run
 from qd.runtime.steered import SteeredWorker
+from qd.runtime.threads import lending, start_thread
 from qd.runtime.worker import NoteRunning, WorkerOptions
 from qd.testing.ran import Ran
 from qd.testing.stored import value_of
@@ -174,9 +175,11 @@ async def open_stage(
         stage.scheduler = make_scheduler(app, endpoint)
         stack.push_async_callback(stage.scheduler.stop)
         running = await start_worker(
-            app, endpoint, make=stage.make_worker, note_running=note_running
+            app,
+            endpoint,
+            make=stage.make_worker,
+            note_running=note_running,
+            start_thread=start_thread if lend is None else lending(lend),
         )
         stack.push_async_callback(running.stop, 0)
-        if lend is not None and stage.worker is not None:
-            lend(stage.worker.invite())
         yield stage
