@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import hiredis
+from msgspec.structs import replace
 
 from qd import clock
 from qd.protocol.op import Op
