@@ -148,9 +148,8 @@ def finish(
         "dry_run": bulk.dry_run,
         "stopped": carried.stopped or None,
         "queues": queues,
+        "watched": guard and {"ended": guard.ended, "failed": guard.failed},
     }
-    if guard is not None:
-        document["watched"] = {"ended": guard.ended, "failed": guard.failed}
     plain = str(found.count if bulk.dry_run else carried.done)
     session.out.result(schema, document, sentence, plain)
     if not bulk.dry_run:

@@ -151,3 +151,18 @@ def settings(session: Session, ctx: click.Context) -> Iterator[tuple[str, str]]:
         yield section, ""
     for key in keys:
         yield key, ""
+
+
+def schemas(
+    ctx: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Shapes of JSON documents; nobody has to be asked."""
+    from click.shell_completion import CompletionItem
+
+    from qd.cli.schemas import load
+
+    return [
+        CompletionItem(one.name, help=one.command)
+        for one in load().all()
+        if one.name.startswith(incomplete)
+    ]

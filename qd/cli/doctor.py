@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -81,7 +81,7 @@ def doctor(session: Session, queues: tuple[str, ...], *, quick: bool, fix: bool,
         store_check.fix(session, queues, yes=yes)
         return
     checks = _environment(session, [session.stored(name) for name in queues])
-    more = {}
+    more: dict[str, Any] = {"store": None, "findings": None}
     if not quick:
         _, report = store_check.look(session, queues)
         checks += store_check.as_checks(report)

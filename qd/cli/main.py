@@ -50,6 +50,7 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
     "Set up": {
         "config": ("config", "Write, check or show the configuration."),
         "systemd": ("systemd", "Print a systemd unit for a worker."),
+        "schema": ("schema", "Show what the JSON of a command looks like."),
         "completion": ("completion", "Print the completion script of a shell."),
         "version": ("version", "Show the versions of qd, Python and the libraries."),
     },

@@ -2,7 +2,7 @@
 The answer on stdout in the form that was asked for, the conversation on stderr.
 
 A list has columns for people and documents for programs. JSON documents name their shape in
-`schema`; a shape never changes, it gets the next number.
+`schema`; `schemas.yaml` says what each has in it, and when it gets the next number.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
-from qd.inspector.values import as_base64, content, iso
+from qd.inspector.values import as_base64, content, iso, moment
 from qd.policy.poll import Polling
 from qd.protocol import polling
 from qd.protocol.progress import Progress
@@ -102,11 +102,15 @@ class TaskView:
             "deaths": self.deaths,
             "cause": self.cause,
             "waits_for": list(self.waits),
-            "progress": None if self.progress is None else self.progress.as_dict(),
+            "progress": _progress(self.progress),
             "missing": self.missing,
             "undecodable": self.undecodable,
             "raw_base64": as_base64(self.raw) if self.undecodable else None,
         }
+
+
+def _progress(said: Progress | None) -> dict[str, Any] | None:
+    return None if said is None else {**said.as_dict(), "at": iso(moment(said.at))}
 
 
 @dataclass(frozen=True, slots=True)

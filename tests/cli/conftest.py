@@ -7,16 +7,19 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 from click.testing import CliRunner, Result
+from jsonschema import Draft202012Validator, FormatChecker
 
 from qd.app.client import make_client
 from qd.app.connection import Connection
 from qd.broker.connect import open_link
+from qd.cli import schemas
 from qd.cli.main import qd
 from qd.client.declared import Declared, tick_id
 from qd.client.info import TaskInfo
@@ -30,6 +33,15 @@ from qd.protocol.state import TaskState
 
 SECOND = 1_000_000_000
 """In nanoseconds."""
+
+SCHEMAS = schemas.load()
+FORMATS = FormatChecker()
+
+
+@FORMATS.checks("date-time", raises=ValueError)
+def _is_moment(text: object) -> bool:
+    return isinstance(text, str) and text.endswith("Z") and bool(datetime.fromisoformat(text))
+
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 """For programs started by tests, which run in other folders."""
@@ -58,8 +70,19 @@ class Done:
         return self.out.splitlines()
 
 
+def hold_to_schema(answer: Any, *, name: str = "") -> None:
+    """Fail unless an answer has exactly the fields on record; with *name* it is a line of jsonl."""
+    (document,) = SCHEMAS.find(name or answer["schema"])
+    schema = SCHEMAS.json_schema(document, line=bool(name), strict=True)
+    Draft202012Validator(schema, format_checker=FORMATS).validate(answer)
+
+
 class Cli:
-    """Runs `qd` in this process, on the Redis of the test. A wrong exit code is a failure."""
+    """
+    Runs `qd` in this process, on the Redis of the test.
+
+    A wrong exit code is a failure, and so is JSON that is not as `qd schema` says.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -75,6 +98,8 @@ class Cli:
             qd, ["--redis", self.url, *args], input=stdin, env=dict(env or {})
         )
         assert result.exit_code == code, f"{args}: {result.exit_code}\n{result.output}"
+        if "--json" in args and result.stdout.startswith('{"schema"'):
+            hold_to_schema(json.loads(result.stdout))
         return Done(result.exit_code, result.stdout, result.stderr)
 
 
