@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import sys
 
-# redis-py imports it wherever it is installed: a third of the time of a command.
-_LEFT_OUT = "opentelemetry.sdk.metrics"
+# redis-py imports them wherever they are installed: a third of the time of a command.
+_LEFT_OUT = ("opentelemetry.metrics", "opentelemetry.sdk.metrics")
 
 
 def import_library() -> None:
-    """Import it once; its own metrics are off then, as they are where the SDK is not installed."""
-    if "redis" in sys.modules or _LEFT_OUT in sys.modules:
+    """Import it once; its own metrics are off then, as they are where these are not installed."""
+    if "redis" in sys.modules or any(name in sys.modules for name in _LEFT_OUT):
         return
-    sys.modules[_LEFT_OUT] = None  # type: ignore[assignment]
+    sys.modules.update(dict.fromkeys(_LEFT_OUT))  # type: ignore[arg-type]
     try:
         import qd.broker.lean  # noqa: F401
     finally:
-        del sys.modules[_LEFT_OUT]
+        for name in _LEFT_OUT:
+            del sys.modules[name]

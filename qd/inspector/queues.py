@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from qd.broker.link import Link
 from qd.errors import UsageError, WrongState
 from qd.inspector.groups import Groups
 from qd.inspector.known import require_queue
-from qd.inspector.removal import Removal
-from qd.inspector.tasks import Tasks
 from qd.inspector.values import moment
 from qd.inspector.views import DayView, QueueView
 from qd.protocol import constants
@@ -18,12 +17,19 @@ from qd.protocol.ops import inspect_queues
 from qd.protocol.ops.inspect_queues import QueueCounts
 from qd.protocol.state import TaskState
 
+if TYPE_CHECKING:
+    from qd.inspector.tasks import Tasks
+
 
 class Queues:
-    """All that an operator can do to whole queues. `clock` gives Unix seconds."""
+    """
+    All that an operator can do to whole queues. `clock` gives Unix seconds.
+
+    `tasks` is asked for only to purge and remove: whoever looks at queues need not import it.
+    """
 
     def __init__(
-        self, link: Link, tasks: Tasks, groups: Groups, clock: Callable[[], float]
+        self, link: Link, tasks: Callable[[], Tasks], groups: Groups, clock: Callable[[], float]
     ) -> None:
         self._link = link
         self._tasks = tasks
@@ -101,7 +107,7 @@ class Queues:
 
     def purge(self, name: str, state: TaskState) -> int:
         """Delete all tasks of a state, as `Tasks.delete_all`; return how many."""
-        return self._tasks.delete_all(name, state)
+        return self._tasks().delete_all(name, state)
 
     def remove(self, name: str, force: bool = False) -> int:
         """
@@ -117,8 +123,10 @@ class Queues:
             QueueNotEmpty: There are tasks and no *force*, or they come in faster than they go.
             WrongState: A task is running; not even *force* removes the queue under it.
         """
+        from qd.inspector.removal import Removal
+
         require_queue(self._link, name)
-        return Removal(self._link, self._tasks, name).remove(force=force, now=int(self._clock()))
+        return Removal(self._link, self._tasks(), name).remove(force=force, now=int(self._clock()))
 
     def _views(self, names: list[str], *, memory: bool) -> list[QueueView]:
         if not names:

@@ -44,7 +44,8 @@ def _is_moment(text: object) -> bool:
 
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-"""For programs started by tests, which run in other folders."""
+ENVIRONMENT.pop("PYTHONDONTWRITEBYTECODE", None)
+"""For programs started by tests, which run in other folders. Users have them compiled."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
