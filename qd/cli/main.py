@@ -7,6 +7,7 @@ them the table below is enough.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -18,6 +19,9 @@ import click
 from qd.cli import failures
 from qd.cli.frame import Flags, Group, version_option
 from qd.errors import ExitCode
+
+_ALLOCATIONS = 50_000
+"""After so many, garbage is looked for; Python's own number is 700."""
 
 # Section, then name -> module and first line of the help. A command of the name `config` is the
 # variable `config` of its module.
@@ -142,4 +146,6 @@ qd = Root(
 
 def main() -> NoReturn:
     """The entry point of the program `qd`."""
+    # What is imported is no garbage: looking for some again and again is a part of each start.
+    gc.set_threshold(_ALLOCATIONS, *gc.get_threshold()[1:])
     qd.main()

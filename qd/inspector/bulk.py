@@ -25,8 +25,8 @@ from qd.protocol.state import TaskState
 _SEARCH = 5_000_000
 """List elements that one script may walk over to find its ids: some 30 ms."""
 
-_RUN_BATCH = 200
-"""Tasks with new messages that one script is sent: some 2 ms."""
+_RUN_BATCH = 100
+"""Tasks with new messages that one script is sent: a millisecond or two."""
 
 _BYTES = 4 * 1024 * 1024
 """Messages that one script may be sent."""

@@ -28,17 +28,18 @@ class Glance:
     Fields of a message that cannot be read are empty.
     """
 
-    __slots__ = ("_fields", "_index", "_page", "container")
+    __slots__ = ("_fields", "_index", "_page", "_row", "container")
 
     def __init__(self, container: Container, page: Outlines, index: int) -> None:
         self.container = container
         self._page = page
         self._index = index
+        self._row = page.rows[index]
         self._fields: dict[int, int | bytes] | None = None
 
     @property
     def id(self) -> str:
-        return text(self._page.rows[self._index].id)
+        return text(self._row.id)
 
     @property
     def queue(self) -> str:
@@ -60,12 +61,13 @@ class Glance:
     @property
     def error(self) -> str:
         """The error of its last attempt, or else of what its worker died."""
-        return text(self._field(codec.ERROR) or self._page.rows[self._index].cause or b"")
+        found = self._field(codec.ERROR) or self._row.cause
+        return text(found) if found else ""
 
     @property
     def since(self) -> float | None:
         """Unix seconds since when it is in its state; None where that is not known."""
-        row = self._page.rows[self._index]
+        row = self._row
         match self.container.state:
             case TaskState.ARCHIVED | TaskState.AGGREGATING:
                 return float(row.score or 0)
@@ -86,7 +88,7 @@ class Glance:
 
     def view(self, *, now: float) -> TaskView:
         """Return the view of the task, without owner, lease, result, group and lock."""
-        row = self._page.rows[self._index]
+        row = self._row
         stored = Stored(
             text(row.id),
             self.container.state,
@@ -102,7 +104,7 @@ class Glance:
     def _field(self, number: int) -> int | bytes | None:
         if self._fields is None:
             try:
-                self._fields = codec.skim(self._page.rows[self._index].message or b"")
+                self._fields = codec.skim(self._row.message or b"")
             except DecodeError:
                 self._fields = {}
         return self._fields.get(number)

@@ -19,6 +19,8 @@ from qd.protocol.state import TaskState
 
 _TASKS_PER_TRIP = 100
 _MESSAGES_PER_TRIP = 200
+_GLANCES_PER_TRIP = 250
+"""A millisecond or two of Redis, which others wait for."""
 
 
 class TaskReader:
@@ -198,7 +200,7 @@ class TaskReader:
         from concurrent.futures import Future, ThreadPoolExecutor
 
         def read(source: Container, cursor: Cursor, most: int) -> Outlines:
-            step = inspect.read_outlines(source, cursor, limit=min(BATCH, most))
+            step = inspect.read_outlines(source, cursor, limit=min(_GLANCES_PER_TRIP, most))
             return self._link.execute(step)
 
         with ThreadPoolExecutor(1) as ahead:

@@ -120,10 +120,13 @@ def skim(data: bytes) -> dict[int, int | bytes]:
             else:
                 at += 1
             value = data[at]
-            if value > 0x7F:
-                value, at = read_varint(data, at)
-            else:
+            if value <= 0x7F:
                 at += 1
+            elif data[at + 1] <= 0x7F:
+                value = value & 0x7F | data[at + 1] << 7
+                at += 2
+            else:
+                value, at = read_varint(data, at)
             kind = tag & 7
             if kind == 2:
                 found[tag >> 3] = data[at : at + value]

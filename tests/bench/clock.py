@@ -8,15 +8,12 @@ Prints each target with what was found. That ticks survive kills and changes is 
 
 from __future__ import annotations
 
-import argparse
 import math
 import multiprocessing
 import os
 import statistics
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,9 +22,9 @@ from qd.client.client import NewEnqueue
 from qd.handlers.options import TaskOptions
 from qd.policy.cron import parse
 from qd.protocol import keys
-from tests.bench.machine import machine
 from tests.bench.measure import client_of, started, wait_ready, worker
 from tests.bench.report import Row
+from tests.bench.scenes import play
 from tests.support.clock_oracle import YEARS, ZONES, changes, expected, watch, year
 from tests.support.misfire_oracle import differences
 from tests.support.procs import children_of, cpu_seconds_of
@@ -175,31 +172,7 @@ def _spread(late: list[float]) -> str:
     return f"{p99} ms (p50 {p50}, max {most})"
 
 
-SCENES: dict[str, Callable[[RedisServer, Path, float], list[Row]]] = {
-    "dst": dst,
-    "flood": flood,
-    "punctual": punctual,
-    "idle": idle,
-}
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.clock", description=__doc__)
-    parser.add_argument("scenes", nargs="*", metavar="scene", choices=[*SCENES, []])
-    parser.add_argument("--scale", type=float, default=1.0, help="less of everything: 0.1")
-    options = parser.parse_args()
-    print(machine(), end="\n\n")
-    rows = [row for name in options.scenes or SCENES for row in _play(name, options.scale)]
-    return 1 if any(row.met is False for row in rows) else 0
-
-
-def _play(name: str, scale: float) -> Iterator[Row]:
-    marks = {True: "met", False: "missed", None: "-"}
-    with tempfile.TemporaryDirectory() as folder, RedisServer(tcp=True) as server:
-        for row in SCENES[name](server, Path(folder), scale):
-            print(f"{row.measure:<66} {row.target:<18} {row.found}  {marks[row.met]}", flush=True)
-            yield row
-
+SCENES = {"dst": dst, "flood": flood, "punctual": punctual, "idle": idle}
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(play("tests.bench.clock", __doc__, SCENES))

@@ -11,9 +11,9 @@
 -- ARGV[3]  offset           from the tail; the last page ended just before
 -- ARGV[4]  limit
 -- ARGV[5]  bytes            stop when about so much was read
--- ARGV[6]  outline          '1' = id, score, message, pending_since, deaths, cause; '' = as in read_task
+-- ARGV[6]  outline          '1' = message, pending_since, deaths, cause; '' = as in read_task
 -- ARGV[7..] ids of the last page
--- Returns  the offset behind the last one that was read, then a list of tasks
+-- Returns  the offset behind the last one that was read, then a list of tasks, then their ids
 -- include: describe
 local length = redis.call('LLEN', KEYS[1])
 local start = tonumber(ARGV[3])
@@ -53,7 +53,7 @@ if #ARGV >= 7 then
   start = resume()
 end
 local look = ARGV[6] == '1' and outline or describe
-local out, read = {}, 0
+local out, seen, read = {}, {}, 0
 for from = start, start + tonumber(ARGV[4]) - 1, 100 do
   local to = math.min(from + 99, start + tonumber(ARGV[4]) - 1)
   local ids = redis.call('LRANGE', KEYS[1], -to - 1, -from - 1)
@@ -61,10 +61,11 @@ for from = start, start + tonumber(ARGV[4]) - 1, 100 do
     local lease = ARGV[2] == 'active' and ARGV[6] == '' and redis.pcall('ZSCORE', KEYS[2], ids[i])
     local task, size = look(ARGV[1], ids[i], false, type(lease) == 'string' and lease)
     out[#out + 1] = task
+    seen[#seen + 1] = ids[i]
     read = read + size
     if read >= tonumber(ARGV[5]) then
-      return { start + #out, out }
+      return { start + #out, out, seen }
     end
   end
 end
-return { start + #out, out }
+return { start + #out, out, seen }

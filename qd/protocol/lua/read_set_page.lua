@@ -7,8 +7,8 @@
 -- ARGV[4]  offset           how many to pass over then
 -- ARGV[5]  limit
 -- ARGV[6]  bytes            stop when about so much was read
--- ARGV[7]  outline          '1' = id, score, message, pending_since, deaths, cause; '' = as in read_task
--- Returns  a list of tasks
+-- ARGV[7]  outline          '1' = message, pending_since, deaths, cause; '' = as in read_task
+-- Returns  a list of tasks; with outline: ids and scores, at least of these tasks, and that list
 -- include: describe
 
 -- Redis orders equal scores by bytes; Lua's own `<` would follow the server's locale.
@@ -46,5 +46,8 @@ for i = 1, #found, 2 do
   if read >= tonumber(ARGV[6]) then
     break
   end
+end
+if ARGV[7] == '1' then
+  return { found, out }
 end
 return out

@@ -167,22 +167,34 @@ def read_outlines(source: Container, cursor: Cursor, *, limit: int) -> Op[Outlin
             cursor,
             limit,
             lambda reply: Outlines(
-                [Outline._make(one) for one in reply[1]], reply[0] - len(reply[1]), cursor
+                [
+                    Outline(one, None, *fields)
+                    for one, fields in zip(reply[2], reply[1], strict=True)
+                ],
+                reply[0] - len(reply[1]),
+                cursor,
             ),
             outline=True,
         )
+
+    def parse(reply: Any) -> Outlines:
+        found, rows = reply
+        # Where the page was cut for its size, fewer rows were read than were found.
+        scored = zip(found[::2], found[1::2], rows, strict=False)
+        return Outlines([Outline(one, score, *fields) for one, score, fields in scored], 0, cursor)
+
     return _set_script(
         source,
         cursor,
         limit,
-        lambda reply: Outlines([Outline._make(one) for one in reply], 0, cursor),
+        parse,
         outline=True,
     )
 
 
 def _list_page(source: Container, cursor: Cursor, limit: int) -> Op[Page]:
     def parse(reply: Any) -> Page:
-        offset, tasks = reply
+        offset, tasks, _ = reply
         marks = (*cursor.ids, *(one[0] for one in tasks))[-_MARKS:]
         return Page([_stored(one) for one in tasks], Cursor(offset, b"", marks))
 

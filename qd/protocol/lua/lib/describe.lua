@@ -9,12 +9,12 @@ local function describe(prefix, id, score, lease_until)
   return out, 200 + #(out[6] or '') + #(out[10] or '')
 end
 
--- What tells whether a task is meant: id, score, message, pending_since, deaths, cause.
-local function outline(prefix, id, score)
+-- What tells whether a task is meant, without its id: message, pending_since, deaths, cause. The
+-- answer of Redis goes on as it came, for a walk looks at very many.
+local function outline(prefix, id)
   local found = redis.pcall('HMGET', prefix .. id, 'msg', 'pending_since', 'qd_deaths', 'qd_cause')
   if found.err then
-    found = {}
+    found = { false, false, false, false }
   end
-  local msg = found[1] or false
-  return { id, score or false, msg, found[2] or false, found[3] or false, found[4] or false }, 100 + #(msg or '')
+  return found, 100 + #(found[1] or '')
 end
