@@ -7,14 +7,21 @@ import logging.handlers
 import os
 import sys
 import traceback
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, TextIO
 
 from qd import jsoncodec
 
-_FACTS = ("task_type", "task_id", "queue", "attempt")
+FACTS = "qd_facts"
+"""
+Under this name a line about a run has its facts, by the names they have in JSON.
+
+Of text they stand behind the sentence, if they are no part of it.
+"""
+
+_SHOWN = {"task_id": "id", "queue": "queue", "attempt": "attempt"}
+
 STARTS = "qd.task.start"
 """The logger of the lines that say that a task has begun."""
 
@@ -34,11 +41,11 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         moment = datetime.fromtimestamp(record.created).astimezone()
         message = one_line(record.getMessage())
-        facts = _facts(record)
-        task_type = facts.pop("task_type", None)
-        if task_type is not None:
-            message = f"{one_line(str(task_type))} {message}"
-        tail = "".join(f" {_SHORT.get(k, k)}={one_line(str(v))}" for k, v in facts.items())
+        tail = ""
+        facts = record.__dict__.get(FACTS)
+        if facts:
+            message = f"{one_line(facts['type'])} {message}"
+            tail = "".join(f" {_SHOWN[k]}={one_line(str(facts[k]))}" for k in _SHOWN)
         line = (
             f"{moment:%H:%M:%S}.{int(record.msecs):03d} {record.levelname:<7} "
             f"{self.role}[{record.process}] {message}{' ' + tail if tail else ''}"
@@ -53,11 +60,13 @@ class TextFormatter(logging.Formatter):
         return line
 
 
-_SHORT = {"task_id": "id"}
-
-
 class JsonFormatter(logging.Formatter):
-    """One object a line: time, level, logger, process, role, event, and the facts of the task."""
+    """
+    One object a line: time, level, logger, role, process, message.
+
+    A line about a run says in `event` what happened: start, done, retry, snoozed, dead, revoked or
+    cancelled. Its facts are fields: type, task_id, queue, attempt, duration, delay, next_at, error.
+    """
 
     def __init__(self, role: str) -> None:
         super().__init__()
@@ -70,9 +79,14 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "role": self.role,
             "pid": record.process,
-            "event": record.getMessage().encode("utf-8", "backslashreplace").decode(),
-            **_facts(record),
+            "message": record.getMessage().encode("utf-8", "backslashreplace").decode(),
         }
+        facts = record.__dict__.get(FACTS)
+        if facts:
+            line.update(facts)
+            if "delay" in facts:
+                next_at = datetime.fromtimestamp(record.created + facts["delay"], UTC)
+                line["next_at"] = next_at.isoformat(timespec="milliseconds")
         if record.exc_info and record.exc_info[1] is not None:
             line["traceback"] = own_traceback(record.exc_info[1], full=_is_debug())
         elif getattr(record, "details", ""):
@@ -82,11 +96,6 @@ class JsonFormatter(logging.Formatter):
 
 def _is_debug() -> bool:
     return logging.getLogger("qd").isEnabledFor(logging.DEBUG)
-
-
-def _facts(record: logging.LogRecord) -> dict[str, Any]:
-    known: Mapping[str, Any] = record.__dict__
-    return {name: known[name] for name in _FACTS if name in known}
 
 
 def one_line(text: str) -> str:

@@ -58,7 +58,8 @@ class SuccessLines:
             shown = task_id if _is_plain(task_id) else jsoncodec.dumps(task_id).decode()[1:-1]
             line = (
                 f'{{"time":"{self._second_text}.{millisecond:03d}+00:00"{head}'
-                f'"event":"done in {took:.3f} s"{tail}"task_id":"{shown}","attempt":{attempt}}}\n'
+                f'"message":"done in {took:.3f} s"{tail}"task_id":"{shown}","attempt":{attempt},'
+                f'"duration":{took:.6f}}}\n'
             )
         else:
             shown = task_id if task_id.isprintable() else one_line(task_id)
@@ -103,7 +104,7 @@ class SuccessLines:
                 "pid": os.getpid(),
             }
             head = f",{jsoncodec.dumps(fields).decode()[1:-1]},"
-            facts = {"task_type": task_type, "queue": queue}
+            facts = {"event": "done", "type": task_type, "queue": queue}
             tail = f",{jsoncodec.dumps(facts).decode()[1:-1]},"
         else:
             head = f"INFO    {self._role} {one_line(task_type)}"

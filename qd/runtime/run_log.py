@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from qd import clock
-from qd.observability.logs import STARTS
+from qd.observability.logs import FACTS, STARTS
 from qd.observability.success_lines import success_lines
 from qd.policy.outcome import Action, Outcome
 from qd.runtime.run import Run
@@ -34,17 +34,19 @@ class RunLog:
 
     def started(self, run: Run) -> None:
         if self._starts:
-            _starts.info("start", extra=_facts(run))
+            _starts.info("start", extra=_facts(run, "start"))
 
     def cancelled(self, run: Run) -> None:
-        _log.info("cancelled", extra=_facts(run))
+        _log.info("cancelled", extra=_facts(run, "cancelled"))
 
     def ended(self, run: Run, decided: Outcome, error: BaseException | None) -> None:
         took = clock.running() - run.started_at if run.started_at else 0.0
         if decided.action in (Action.DONE, Action.COMPLETE):
             self._succeeded(run, took)
         elif decided.action is Action.REVOKE:
-            _log.info("revoked after %.3f s", took, extra=_facts(run))
+            _log.info(
+                "revoked after %.3f s", took, extra=_facts(run, "revoked", duration=round(took, 6))
+            )
         elif decided.action is Action.RETRY:
             _retried(run, took, decided, error)
         else:
@@ -52,7 +54,7 @@ class RunLog:
                 "dead after %.3f s: %s",
                 took,
                 decided.error,
-                extra=_facts(run),
+                extra=_facts(run, "dead", duration=round(took, 6), error=decided.error),
                 exc_info=error if _has_traceback(error) else None,
             )
 
@@ -60,7 +62,7 @@ class RunLog:
         if not self._ends:
             return
         if self._lines is None:
-            _log.info("done in %.3f s", took, extra=_facts(run))
+            _log.info("done in %.3f s", took, extra=_facts(run, "done", duration=round(took, 6)))
             return
         message = run.message
         self._lines.done(message.type, message.id, run.queue, message.terms.retried + 1, took)
@@ -76,17 +78,28 @@ def _retried(run: Run, took: float, decided: Outcome, error: BaseException | Non
             took,
             decided.delay,
             decided.error,
-            extra=_facts(run),
+            extra=_facts(
+                run,
+                "retry" if decided.is_failure else "snoozed",
+                duration=round(took, 6),
+                delay=decided.delay,
+                error=decided.error,
+            ),
             exc_info=error if decided.is_failure and _has_traceback(error) else None,
         )
 
 
-def _facts(run: Run) -> dict[str, Any]:
+def _facts(run: Run, event: str, **more: Any) -> dict[str, Any]:
+    message = run.message
     return {
-        "task_id": run.message.id,
-        "task_type": run.message.type,
-        "queue": run.queue,
-        "attempt": run.message.terms.retried + 1,
+        FACTS: {
+            "event": event,
+            "type": message.type,
+            "task_id": message.id,
+            "queue": run.queue,
+            "attempt": message.terms.retried + 1,
+            **more,
+        }
     }
 
 

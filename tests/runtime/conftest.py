@@ -8,6 +8,9 @@ import pytest
 import redis
 
 from tests.runtime.lab import Lab
+from tests.unit.observability.conftest import _logging_as_before
+
+__all__ = ["_logging_as_before", "lab"]
 
 
 @pytest.fixture

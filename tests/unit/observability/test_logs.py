@@ -18,7 +18,7 @@ from qd.observability import logs
 from qd.observability.logs import one_line, own_traceback
 
 log = logging.getLogger("qd.task")
-FACTS = {"task_id": "id-1", "task_type": "email:send", "queue": "high", "attempt": 2}
+FACTS = {"task_id": "id-1", "type": "email:send", "queue": "high", "attempt": 2}
 
 
 class Terminal(io.StringIO):
@@ -47,7 +47,7 @@ def parsed(stream: io.StringIO) -> dict[str, Any]:
 
 def test_a_text_line_has_time_level_process_event_and_facts() -> None:
     stream = text()
-    log.warning("failed after %.1f s", 1.5, extra=FACTS)
+    log.warning("failed after %.1f s", 1.5, extra={logs.FACTS: FACTS})
     assert re.fullmatch(
         rf"\d\d:\d\d:\d\d\.\d\d\d WARNING worker\[{os.getpid()}\] "
         r"email:send failed after 1\.5 s  id=id-1 queue=high attempt=2\n",
@@ -57,7 +57,7 @@ def test_a_text_line_has_time_level_process_event_and_facts() -> None:
 
 def test_a_json_line_has_the_same_as_fields() -> None:
     stream = as_json()
-    log.warning("failed after %.1f s", 1.5, extra=FACTS)
+    log.warning("failed after %.1f s", 1.5, extra={logs.FACTS: FACTS})
     line = parsed(stream)
     at = datetime.fromisoformat(line.pop("time"))
     assert at.utcoffset() == timedelta(0)
@@ -66,9 +66,21 @@ def test_a_json_line_has_the_same_as_fields() -> None:
         "logger": "qd.task",
         "role": "worker",
         "pid": os.getpid(),
-        "event": "failed after 1.5 s",
+        "message": "failed after 1.5 s",
         **FACTS,
     }
+
+
+def test_what_happened_to_a_task_is_in_fields_of_its_own() -> None:
+    """Nobody has to take a sentence apart to ask for the slow ones, or those of one error."""
+    stream = as_json()
+    more = {"event": "retry", "duration": 1.25, "delay": 60.0, "error": "OSError: no answer"}
+    log.warning("failed", extra={logs.FACTS: {**FACTS, **more}})
+    line = parsed(stream)
+    assert (line["event"], line["duration"], line["delay"]) == ("retry", 1.25, 60.0)
+    assert line["error"] == "OSError: no answer"
+    due = datetime.fromisoformat(line["next_at"]) - datetime.fromisoformat(line["time"])
+    assert abs(due.total_seconds() - 60.0) <= 0.001
 
 
 @pytest.mark.parametrize(
@@ -76,12 +88,14 @@ def test_a_json_line_has_the_same_as_fields() -> None:
 )
 def test_no_text_can_forge_a_second_line_or_a_colour(value: str) -> None:
     stream = text()
-    log.info("%s", value, extra={**FACTS, "task_id": value, "task_type": value, "queue": value})
+    log.info(
+        "%s", value, extra={logs.FACTS: {**FACTS, "task_id": value, "type": value, "queue": value}}
+    )
     (line,) = stream.getvalue().splitlines()
     assert line.isprintable()
     stream = as_json()
     log.info("%s", value)
-    assert value.encode("utf-8", "backslashreplace").decode() == parsed(stream)["event"]
+    assert value.encode("utf-8", "backslashreplace").decode() == parsed(stream)["message"]
 
 
 def test_one_line_leaves_readable_text_alone() -> None:
@@ -192,7 +206,7 @@ def test_auto_is_text_in_colour_on_a_terminal_and_json_elsewhere(
     assert terminal.getvalue().endswith("\x1b[0m\n")
     logs.set_up("info", "auto", "", role="worker", stream=pipe)
     log.error("x")
-    assert parsed(pipe)["event"] == "x"
+    assert parsed(pipe)["message"] == "x"
 
 
 @pytest.mark.parametrize(("name", "value"), [("NO_COLOR", ""), ("TERM", "dumb")])

@@ -44,8 +44,9 @@ def test_a_line_is_the_one_that_logging_would_write(
     stream = io.StringIO()
     logs.set_up("info", form, "", role="worker", stream=stream)
     task_type, task_id, queue, attempt, took = task
-    facts = {"task_id": task_id, "task_type": task_type, "queue": queue, "attempt": attempt}
-    logging.getLogger("qd.task").info("done in %.3f s", took, extra=facts)
+    facts = {"task_id": task_id, "type": task_type, "queue": queue, "attempt": attempt}
+    facts |= {"event": "done", "duration": round(took, 6)}
+    logging.getLogger("qd.task").info("done in %.3f s", took, extra={logs.FACTS: facts})
     jobs: Jobs = []
     lines(jobs).done(task_type, task_id, queue, attempt, took)
     jobs[0]()
