@@ -101,8 +101,8 @@ def collect(session: Session, ids: Sequence[str], states: Sequence[TaskState], b
         for task in matching(session, states, bulk.filter):
             found.add(task.queue, task.state, task.id, partial(task.view, now=now))
         return found
-    for task_id in dict.fromkeys(ids):
-        view = find(session, task_id, bulk.filter.queues)
+    views = [find(session, one, bulk.filter.queues) for one in dict.fromkeys(ids)]
+    for view in {(one.queue, one.id): one for one in views}.values():
         found.add(view.queue, _state_in(view, states), view.id, partial(_itself, view))
     return found
 

@@ -46,7 +46,7 @@ def dlq() -> None:
 def columns() -> list[Column[TaskView]]:
     """The columns of every table of dead tasks."""
     return [
-        Column("ID", lambda view: view.id),
+        Column("ID", lambda view: view.id, names=True),
         Column("TYPE", lambda view: view.type),
         Column("QUEUE", lambda view: view.queue),
         Column("STATE", state_of),
@@ -112,7 +112,7 @@ def groups(session: Session, chosen: Filter) -> None:
         Column("LAST", lambda group: group.last),
         Column("HISTORY", lambda group: group.sparkline),
         Column("QUEUES", lambda group: ",".join(sorted(group.queues))),
-        Column("EXAMPLE", lambda group: group.example),
+        Column("EXAMPLE", lambda group: group.example, names=True),
         Column("ERROR", lambda group: group.error, shrinks=True),
     ]
     session.out.rows(

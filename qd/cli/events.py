@@ -149,7 +149,7 @@ def _columns() -> list[Column[Transition]]:
     return [
         when,
         Column("QUEUE", lambda one: one.queue),
-        Column("TASK", lambda one: one.task_id),
+        Column("TASK", lambda one: one.task_id, names=True),
         Column("TYPE", lambda one: one.type),
         *rest,
     ]

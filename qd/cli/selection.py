@@ -13,9 +13,10 @@ import click
 
 from qd.cli import candidates
 from qd.cli.ask import SAMPLE
+from qd.cli.render import BEGINNING, is_made_id
 from qd.cli.session import Session
 from qd.cli.types import PAST, PATTERN, WHERE
-from qd.errors import TaskNotFound
+from qd.errors import TaskNotFound, WrongState
 
 if TYPE_CHECKING:
     from qd.cli.conditions import Condition
@@ -160,14 +161,34 @@ def matching(
                         return
 
 
-def find(session: Session, task_id: str, queues: Sequence[str] = ()) -> TaskView:
+def find(session: Session, text: str, queues: Sequence[str] = ()) -> TaskView:
     """
     Return the task with an id, from the named queues or from whichever has it.
+
+    Of a made id the first eight characters will do. Ids that somebody has chosen are taken as they
+    are: where order-1 is gone, order-10 is not meant.
 
     Raises:
         TaskNotFound: None of the queues has it.
         WrongState: Several have; one has to be named.
     """
+    try:
+        return _find(session, text, queues)
+    except TaskNotFound:
+        if len(text) < BEGINNING or not set(text) <= set("0123456789abcdef-"):
+            raise
+        known = session.inspector.tasks.beginning_with(text, session.chosen(queues))
+        begun = [(queue, one) for queue, one in known if is_made_id(one)]
+        if not begun:
+            raise
+    if len(begun) > 1:
+        places = ", ".join(f"{one} in {queue}" for queue, one in begun)
+        raise WrongState(f'The ids of several tasks begin with "{text}": {places}.')
+    ((queue, task_id),) = begun
+    return session.inspector.tasks.get(queue, task_id)
+
+
+def _find(session: Session, task_id: str, queues: Sequence[str]) -> TaskView:
     if len(queues) == 1:
         (queue,) = session.chosen(queues)
         return session.inspector.tasks.get(queue, task_id)

@@ -42,7 +42,7 @@ def server() -> None:
     List, quiet, resume or stop worker processes, on whatever host they run.
 
     Each reports itself every five seconds, and is shown for ten. Workers of Go services are shown
-    as well.
+    as well. To find the one that runs a task: `qd task why ID`.
     """
 
 
@@ -61,7 +61,7 @@ def ls(session: Session) -> None:
     columns: list[Column[ServerView]] = [
         Column("HOST", lambda view: view.host),
         Column("PID", lambda view: view.pid),
-        Column("ID", lambda view: view.id),
+        Column("ID", lambda view: view.id, names=True),
         Column("STATUS", lambda view: view.status),
         Column("STARTED", lambda view: view.started),
         Column("BUSY", lambda view: f"{view.active_workers}/{view.concurrency}"),
@@ -101,7 +101,7 @@ def show(session: Session, name: str) -> None:
     if session.out.form == "table" and view.running:
         click.echo()
         columns: list[Column[RunningView]] = [
-            Column("TASK", lambda task: task.task_id),
+            Column("TASK", lambda task: task.task_id, names=True),
             Column("TYPE", lambda task: task.type),
             Column("QUEUE", lambda task: task.queue),
             Column("STARTED", lambda task: task.started),

@@ -45,8 +45,8 @@ def task() -> None:
     """
     List, explain, cancel, end, run, archive or delete tasks.
 
-    Tasks are named by their ids. If several queues have a task with the same id, name the queue
-    with --queue as well.
+    Tasks are named by their ids; of ids that qd has made the first eight characters will do. If
+    several queues have a task with the same id, name the queue with --queue as well.
     """
 
 
@@ -56,7 +56,7 @@ def _progress(view: TaskView) -> str | None:
 
 def _views() -> list[Column[TaskView]]:
     return [
-        Column("ID", lambda view: view.id),
+        Column("ID", lambda view: view.id, names=True),
         Column("TYPE", lambda view: view.type),
         Column("QUEUE", lambda view: view.queue),
         Column("STATE", state_of),
@@ -170,7 +170,7 @@ def show(session: Session, task_id: str, queue: str | None, timeline: bool) -> N
 @with_session
 def why(session: Session, task_id: str, queue: str | None, stack: bool) -> None:
     """
-    Say why a task is not running, or what it is doing.
+    Say why a task is not running, or where it runs and what it is doing.
 
     Its time has not come, its queue is paused, nobody takes the queue or knows the type, all slots
     are busy, so many tasks are ahead; where it runs, and since when; why it is dead. Nothing is
@@ -208,6 +208,7 @@ def show_task(session: Session, view: TaskView, schema: str) -> None:
         "worker deaths": view.deaths or None,
         "last death": view.cause,
         "waits for": " ".join(view.waits) or None,
+        "runs on": _place(session, view),
         "owner": view.owner,
         "lease until": view.lease_until,
         "timeout": f"{view.timeout}s" if view.timeout else None,
@@ -222,6 +223,14 @@ def show_task(session: Session, view: TaskView, schema: str) -> None:
     }
     present = {name: value for name, value in facts.items() if value not in (None, "")}
     session.out.one(schema, "task", view.as_dict(), present)
+
+
+def _place(session: Session, view: TaskView) -> str | None:
+    """Host and pid of the worker process that has a task, as `qd server show` takes them."""
+    if not view.owner:
+        return None
+    owners = (one for one in session.inspector.servers.list() if one.id == view.owner)
+    return next((f"{one.host}:{one.pid}" for one in owners), None)
 
 
 @task.command("cancel", examples=("qd task cancel 0197c0de", "qd task cancel 0197c0de 0197c0df"))
@@ -251,12 +260,12 @@ def cancel(session: Session, ids: tuple[str, ...], queue: str | None) -> None:
                 f'Task "{task_id}" in queue {view.queue} is {view.state}, not running.',
                 hint="Delete it with `qd task rm`, or keep it with `qd task archive`.",
             )
-        heard = session.inspector.tasks.cancel(task_id)
+        heard = session.inspector.tasks.cancel(view.id)
         return (
-            {"id": task_id, "queue": view.queue, "heard_by": heard},
-            f"{task_id}: its worker was asked to stop it"
+            {"id": view.id, "queue": view.queue, "heard_by": heard},
+            f"{view.id}: its worker was asked to stop it"
             if heard
-            else f"{task_id}: nobody listens",
+            else f"{view.id}: nobody listens",
         )
 
     act_on_each(session, "qd.task.cancel/1", ids, act)

@@ -19,6 +19,8 @@ from qd.protocol.state import TaskState
 
 _TASKS_PER_TRIP = 100
 _MESSAGES_PER_TRIP = 200
+_IDS = 10_000
+_FEW = 5
 _GLANCES_PER_TRIP = 250
 """A millisecond or two of Redis, which others wait for."""
 
@@ -75,6 +77,21 @@ class TaskReader:
             )
         queue, task = found[0]
         return describe(task, queue, task.state, now=self._clock())
+
+    def beginning_with(self, start: str, queues: Sequence[str]) -> builtins.list[tuple[str, str]]:
+        """
+        Return queue and id of tasks whose id begins so, at most a few.
+
+        Looked at are the first 10,000 of each queue and state: a whole archive, and what lists show.
+        """
+        found: builtins.list[tuple[str, str]] = []
+        for queue in queues:
+            for state in TaskState:
+                ids = self.ids(queue, state, limit=_IDS)
+                found += [(queue, one) for one in ids if one.startswith(start)]
+                if len(found) > _FEW:
+                    return found[:_FEW]
+        return found
 
     def list(
         self,

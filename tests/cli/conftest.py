@@ -108,6 +108,7 @@ class Store:
     """Puts tasks, workers and entries into Redis, as the other parts of qd write them."""
 
     def __init__(self, url: str, raw: redis.Redis) -> None:
+        self.url = url
         self._settings = from_mapping({"redis": {"addrs": [url]}})
         self._connection = Connection(self._settings)
         self.link = open_link(self._connection.endpoint)

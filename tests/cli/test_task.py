@@ -14,6 +14,7 @@ from qd.protocol import codec, keys
 from qd.protocol.ops import endings
 from qd.protocol.ops.endings import Ending, Held
 from tests.cli.conftest import ENVIRONMENT, Cli, Store
+from tests.cli.screen import Terminal
 from tests.support.wait import eventually
 
 
@@ -264,3 +265,42 @@ def test_wait_ends_when_the_task_is_gone(redis_url: str, store: Store, raw: redi
 def test_wait_gives_up_with_124(cli: Cli, store: Store) -> None:
     store.task(task_id="x1")
     assert "still pending" in cli("task", "wait", "x1", "--timeout", "50ms", code=124).err
+
+
+def test_of_a_made_id_its_first_eight_characters_will_do(cli: Cli, store: Store) -> None:
+    made = store.task().id
+    assert cli("task", "show", made[:8], "--json").json["task"]["id"] == made
+    assert (
+        cli("task", "why", made[:13], "-q", "default", "--json").json["why"]["task"]["id"] == made
+    )
+    assert cli("task", "show", made[:7], code=3).err
+    assert cli("task", "rm", made[:8], made, "-y", "--json").json["done"] == 1
+
+
+def test_a_chosen_id_is_not_taken_for_another_that_begins_so(cli: Cli, store: Store) -> None:
+    """Where order-1 has ended, order-10 is not meant."""
+    for task_id in ("order-10", "20300131-10", "beef0000-10"):
+        store.task(task_id=task_id)
+    for beginning in ("order-1", "20300131-1", "beef0000-1", "beef0000"):
+        cli("task", "rm", beginning, "-y", code=3)
+
+
+def test_a_beginning_that_several_ids_have_is_refused(cli: Cli, store: Store) -> None:
+    ids = [f"0197c0de-0000-4000-8000-00000000000{n}" for n in range(2)]
+    for task_id in ids:
+        store.task(task_id=task_id)
+    said = cli("task", "rm", "0197c0de", "-y", code=1).err
+    assert all(one in said for one in ids)
+    assert [store.state(one) for one in ids] == ["pending", "pending"]
+
+
+def test_on_a_narrow_terminal_made_ids_are_cut_and_errors_can_be_read(
+    cli: Cli, store: Store
+) -> None:
+    made = "0197c0de-1234-4000-8000-000000000000"
+    store.dead(made, error="TimeoutError: the bank is silent")
+    store.dead("chosen-by-somebody")
+    wide = cli("dlq", "ls", "--color", "always").out
+    assert made in wide
+    with Terminal(["--redis", store.url, "dlq", "ls"], {}, columns=80) as screen:
+        screen.wait("0197c0de…", "Timeout…", "chosen-by-somebody")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,6 +17,7 @@ from qd.errors import QueueNotEmpty, TaskNotFound, WrongState
 from qd.protocol.state import TaskState
 from tests.compat.asynq import Asynq, AsynqError, Steps
 from tests.compat.peer import PATIENCE, Peer
+from tests.support.servers import RedisServer
 from tests.support.wait import eventually
 
 pytestmark = pytest.mark.compat
@@ -226,6 +229,16 @@ def test_a_queue_that_qd_pauses_is_left_alone_by_go(steps: Steps, peer: Peer) ->
     assert steps.inspect("queue-info", queue="a")["pending"] == 1
     peer.inspector.queues.resume("a")
     steps.wait_active("first")
+
+
+def test_asynqs_command_shows_the_pause_of_qds_command(
+    asynq: Asynq, steps: Steps, server: RedisServer
+) -> None:
+    steps.enqueue("t", queue="low")
+    command = [sys.executable, "-m", "qd", "--redis", server.url, "queue"]
+    for verb, paused in (("pause", "true"), ("resume", "false")):
+        subprocess.run([*command, verb, "low"], check=True, capture_output=True)
+        assert re.search(rf"Paused: +{paused}\n", asynq.cli("queue", "inspect", "low"))
 
 
 def test_a_payload_that_qd_changes_is_what_go_handles(steps: Steps, peer: Peer) -> None:
