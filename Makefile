@@ -54,8 +54,8 @@ operator: $(VENV)/.dev ## how soon commands answer, with a million tasks in Redi
 clock: $(VENV)/.dev ## cron times against a watched clock, a million delayed tasks; SCENES="dst flood"
 	$(RUN)/python -m tests.bench.clock $(SCENES)
 
-golden: $(VENV)/.dev ## write the golden help texts anew; look at the difference before you commit
-	$(RUN)/pytest -q tests/cli/test_help.py --update-golden
+golden: $(VENV)/.dev ## write the golden help texts and tables anew; look at the difference before you commit
+	$(RUN)/pytest -q tests/cli/test_help.py tests/cli/test_tables.py --update-golden
 
 # The tests of rediss:// need a server that can TLS; the one from PyPI cannot.
 redis:

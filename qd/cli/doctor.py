@@ -101,16 +101,17 @@ def doctor(session: Session, queues: tuple[str, ...], *, quick: bool, fix: bool,
 
 def _environment(session: Session, named: Sequence[str]) -> list[Check]:
     """All points but the store, from the bottom up."""
-    settings, now = session.settings, time.time()
+    settings, link = session.settings, session.link
+    now = time.time()  # Behind what the link imports, or the clocks would seem to differ.
     checks = [Check("configuration", detail=str(session.loaded.path or "defaults, no file"))]
-    checks += check_redis(session.link, now=now)
+    checks += check_redis(link, now=now)
     views = session.inspector.stats.overview().queues
     queues = [
         view
         for view in views
         if (view.name in named if named else view.name.startswith(settings.queue_prefix))
     ]
-    checks += check_access(session.link, queues[0].name if queues else session.stored("default"))
+    checks += check_access(link, queues[0].name if queues else session.stored("default"))
     servers = session.inspector.servers.list()
     checks += check_workers(servers)
     checks += check_stop(settings.worker.shutdown_timeout)

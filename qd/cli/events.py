@@ -16,6 +16,7 @@ from qd.cli.types import PAST
 from qd.errors import TaskNotFound
 
 if TYPE_CHECKING:
+    from qd.errors import BrokerUnavailable
     from qd.inspector.timeline import Choice, Transition
 
 STATES = ("active", "pending", "scheduled", "retry", "archived", "completed", "aggregating", "gone")
@@ -73,7 +74,7 @@ def events(
     set it for all that enqueue, run and move tasks. What Go servers do is not noted.
 
     At most 30 are shown, the latest last. --follow shows those that come, after those --since asks
-    for, and ends after --limit of them.
+    for, and ends after --limit of them. If Redis goes away, it waits, and shows what was missed.
     """
     from qd.inspector.timeline import Choice
 
@@ -119,8 +120,10 @@ def _follow(session: Session, queues: tuple[str, ...], choice: Choice, limit: in
     named = session.chosen(queues) if queues else None
     prefix = session.stored("")
     wait = min(_WAIT, session.settings.redis.call_timeout / 2)
+    away = _Away(session)
     try:
-        for batch in session.inspector.timeline.follow(named, choice, wait=wait):
+        for batch in session.inspector.timeline.follow(named, choice, wait=wait, on_away=away.lost):
+            away.answered()
             some = [one for one in batch if one.queue.startswith(prefix)]
             _show(session, some[:left])
             if left is not None:
@@ -130,6 +133,24 @@ def _follow(session: Session, queues: tuple[str, ...], choice: Choice, limit: in
     except KeyboardInterrupt:
         # The usual end of what goes on for ever.
         return
+
+
+class _Away:
+    """Says once that Redis is away, and once that it is back."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._is_away = False
+
+    def lost(self, error: BrokerUnavailable) -> None:
+        if not self._is_away:
+            self._session.out.say(f"qd: {error} Waiting for it.")
+        self._is_away = True
+
+    def answered(self) -> None:
+        if self._is_away:
+            self._session.out.say("qd: Redis answers again.")
+        self._is_away = False
 
 
 def _show(session: Session, some: Sequence[Transition]) -> None:

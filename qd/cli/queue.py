@@ -246,7 +246,7 @@ def purge(session: Session, names: tuple[str, ...], states: tuple[str, ...], yes
     Delete the tasks of queues; running ones stay.
 
     Their uniqueness locks and results go with them. Nothing of it can be brought back. The queue
-    itself stays, with its counters.
+    itself stays, with its counters, and with its timeline, which tells that they were deleted.
     """
     from qd.protocol.state import TaskState
 
@@ -300,7 +300,7 @@ def rm(session: Session, names: tuple[str, ...], force: bool, yes: bool) -> None
     """
     Remove queues with all that belongs to them.
 
-    Counters and history go as well. A queue that holds tasks is refused without --force, and one
+    Counters, history and timeline go as well. A queue that holds tasks is refused without --force, and one
     with running tasks always. A later enqueue brings the queue back.
     """
     from qd.protocol.state import TaskState

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from typing import Any
 
 from qd.broker.link import Link
+from qd.errors import BrokerUnavailable
 from qd.inspector.values import iso, moment
 from qd.protocol.ops import inspect_queues, timeline
 from qd.protocol.ops.timeline import Entry
@@ -146,18 +147,30 @@ class TimelineReader:
         choice: Choice = Choice(),
         *,
         wait: float = 1.0,
+        on_away: Callable[[BrokerUnavailable], None] | None = None,
     ) -> Iterator[list[Transition]]:
         """
         Yield transitions of a choice as they come, for ever: a list at least each *wait* seconds.
 
         From now on, or from `choice.since` on. Without *queues*, of all, those included that are new.
-        *wait* must be shorter than `redis.call_timeout`.
+        *wait* must be shorter than `redis.call_timeout`. With *on_away*, Redis going away is no end: it
+        is called each time Redis does not answer, and what came meanwhile is shown afterwards.
+
+        Raises:
+            BrokerUnavailable: Redis does not answer, at the begin or without *on_away*.
         """
         seen = self._ends(queues) if choice.since is None else {}
         while True:
-            for name in self._names(queues):
-                seen.setdefault(name, str(max(choice.begin - 1, 0)))
-            entries = self._next(seen, wait)
+            try:
+                for name in self._names(queues):
+                    seen.setdefault(name, str(max(choice.begin - 1, 0)))
+                entries = self._next(seen, wait)
+            except BrokerUnavailable as error:
+                if on_away is None:
+                    raise
+                on_away(error)
+                time.sleep(wait)
+                continue
             for one in entries:
                 seen[one.queue] = one.at
             chosen = filter(choice.matches, entries)

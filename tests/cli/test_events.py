@@ -86,6 +86,23 @@ def test_following_shows_what_comes_and_ends_at_its_limit_or_by_ctrl_c(cli: Cli)
         assert proc.err.text() == ""
 
 
+def test_following_waits_for_a_redis_that_goes_away_and_misses_nothing() -> None:
+    with RedisServer("--appendonly", "yes") as own:
+        cli = Cli(own.url)
+        enqueue(cli, "t1")
+        program = (sys.executable, "-m", "qd", "--redis", cli.url, "events", "-f", "-o", "jsonl")
+        with running(*program, "--since", "1h", env=ENVIRONMENT) as proc:
+            proc.out.wait('"t1"', 15)
+            own.stop()
+            proc.err.wait("Waiting for it", 30)
+            own.start()
+            enqueue(cli, "t2")
+            proc.out.wait('"t2"', 30)
+            proc.err.wait("Redis answers again", 15)
+            assert [json.loads(one)["task_id"] for one in proc.out.all()] == ["t1", "t2"]
+            assert len(proc.err.all("Waiting")) == 1
+
+
 def test_only_queues_of_the_configured_prefix_are_shown(cli: Cli) -> None:
     enqueue(cli, "t1")
     cli("--set", "queue_prefix=x_", *ON, "enqueue", "a", "--id", "t2")
