@@ -33,28 +33,36 @@ _DEEP = 2000
 """Tasks of one state among which an id is looked for."""
 
 
-def _completer(look: Look) -> Completer:
-    """Turn what yields values, each with an explanation, into a `shell_complete`."""
+def _completer(*parts: str) -> Callable[[Look], Completer]:
+    """
+    Turn what yields values, each with an explanation, into a `shell_complete`.
 
-    @wraps(look)
-    def complete(
-        ctx: click.Context, parameter: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
-        from click.shell_completion import CompletionItem
+    `parts` are those of the inspector that it asks: their imports are not the time of Redis.
+    """
 
-        given = ctx.params.get(parameter.name or "") or ()
-        found: dict[str, CompletionItem] = {}
-        with closing(Session(flags_of(ctx), start_server=False)) as session:
-            session.inspector  # noqa: B018 - what is imported for it is not the time of Redis
-            with _limit():
-                for value, text in look(session, ctx):
-                    if value.startswith(incomplete) and value not in given:
-                        found.setdefault(value, CompletionItem(value, help=text))
-                    if len(found) >= _MOST:
-                        break
-        return list(found.values())
+    def decorate(look: Look) -> Completer:
+        @wraps(look)
+        def complete(
+            ctx: click.Context, parameter: click.Parameter, incomplete: str
+        ) -> list[CompletionItem]:
+            from click.shell_completion import CompletionItem
 
-    return complete
+            given = ctx.params.get(parameter.name or "") or ()
+            found: dict[str, CompletionItem] = {}
+            with closing(Session(flags_of(ctx), start_server=False)) as session:
+                for part in parts:
+                    getattr(session.inspector, part)
+                with _limit():
+                    for value, text in look(session, ctx):
+                        if value.startswith(incomplete) and value not in given:
+                            found.setdefault(value, CompletionItem(value, help=text))
+                        if len(found) >= _MOST:
+                            break
+            return list(found.values())
+
+        return complete
+
+    return decorate
 
 
 @contextmanager
@@ -69,7 +77,7 @@ def _limit() -> Iterator[None]:
         timer.cancel()
 
 
-@_completer
+@_completer("queues")
 def queues(session: Session, ctx: click.Context) -> Iterator[tuple[str, str]]:
     """Names of queues, as they are typed: without the configured prefix."""
     prefix = session.settings.queue_prefix
@@ -77,7 +85,7 @@ def queues(session: Session, ctx: click.Context) -> Iterator[tuple[str, str]]:
         yield name.removeprefix(prefix), ""
 
 
-@_completer
+@_completer("queues")
 def dead_queues(session: Session, ctx: click.Context) -> Iterator[tuple[str, str]]:
     """Names of queues that have dead tasks."""
     prefix, mine = session.settings.queue_prefix, set(session.queues())
@@ -100,10 +108,10 @@ def task_ids(*states: str) -> Completer:
                 for task_id in session.inspector.tasks.ids(name, state, limit=_DEEP):
                     yield task_id, f"{state.value} in {name}"
 
-    return _completer(look)
+    return _completer("queues", "tasks")(look)
 
 
-@_completer
+@_completer("servers")
 def types(session: Session, ctx: click.Context) -> Iterator[tuple[str, str]]:
     """Types that the live worker processes have handlers for."""
     for server in session.inspector.servers.list():
@@ -111,21 +119,21 @@ def types(session: Session, ctx: click.Context) -> Iterator[tuple[str, str]]:
             yield name, f"{server.host}:{server.pid}"
 
 
-@_completer
+@_completer("periodic")
 def entries(session: Session, ctx: click.Context) -> Iterator[tuple[str, str]]:
     """Names of periodic tasks."""
     for one in session.inspector.periodic.all(session.settings.queue_prefix):
         yield one.name, f"{one.spec} {one.type}"
 
 
-@_completer
+@_completer("servers")
 def servers(session: Session, ctx: click.Context) -> Iterator[tuple[str, str]]:
     """Ids of worker processes."""
     for one in session.inspector.servers.list():
         yield one.id, f"{one.host}:{one.pid} {one.status}"
 
 
-@_completer
+@_completer("servers")
 def hosts(session: Session, ctx: click.Context) -> Iterator[tuple[str, str]]:
     """Hosts with worker processes, and the ids of these."""
     for one in session.inspector.servers.list():
@@ -133,7 +141,7 @@ def hosts(session: Session, ctx: click.Context) -> Iterator[tuple[str, str]]:
         yield one.id, f"{one.host}:{one.pid} {one.status}"
 
 
-@_completer
+@_completer("queues", "groups")
 def groups(session: Session, ctx: click.Context) -> Iterator[tuple[str, str]]:
     """Groups in which tasks wait."""
     for queue in session.chosen(ctx.params.get("queues") or ()):
@@ -141,7 +149,7 @@ def groups(session: Session, ctx: click.Context) -> Iterator[tuple[str, str]]:
             yield name, f"in {queue}"
 
 
-@_completer
+@_completer()
 def settings(session: Session, ctx: click.Context) -> Iterator[tuple[str, str]]:
     """Sections and keys of the configuration."""
     from qd.config.dump import dump, flatten
