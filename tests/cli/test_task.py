@@ -303,4 +303,4 @@ def test_on_a_narrow_terminal_made_ids_are_cut_and_errors_can_be_read(
     wide = cli("dlq", "ls", "--color", "always").out
     assert made in wide
     with Terminal(["--redis", store.url, "dlq", "ls"], {}, columns=80) as screen:
-        screen.wait("0197c0de…", "Timeout…", "chosen-by-somebody")
+        screen.wait("0197c0de…", "Timeout", "chosen-by-somebody")
