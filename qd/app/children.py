@@ -14,6 +14,7 @@ import random
 import signal
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -48,11 +49,13 @@ from qd.protocol.op import command
 from qd.runtime.threads import start_thread
 from qd.runtime.worker import Worker
 from qd.service import Service
-from qd.supervisor.child import DONE_EXIT, Death, Link
+from qd.supervisor.child import DONE_EXIT, ChildRole, Death, Link
 
 _TICK = 1.0
 _LONGEST_WAIT = 2.0
 _LAST_ORDERS = 2.0
+_BURIAL = 1.0
+"""Seconds that a start is held up at most to look for dead processes."""
 _BURST_SILENCE = 0.5
 """Seconds without anything to do after which a burst is over."""
 
@@ -97,6 +100,10 @@ def _run(plan: Plan, link: Link, body: Body) -> int:
     link.report_booting()
     if plan.telemetry is not None:
         tally.start()
+    if link.role is ChildRole.SCHEDULER or not plan.scheduler:
+        # Before the application is imported, which may take its time.
+        with closing(uvloop.new_event_loop()) as loop:
+            loop.run_until_complete(_bury_the_dead(plan))
     try:
         app = plan.app or load_app(plan.app_reference)
     except AppLoadError as error:
@@ -112,6 +119,17 @@ def _run(plan: Plan, link: Link, body: Body) -> int:
         main_thread.run(_with_orders(plan, app, link, body, main_thread))
     asyncio.set_event_loop(loop)
     return run_to_the_end(loop, _with_orders(plan, app, link, body))
+
+
+async def _bury_the_dead(plan: Plan) -> None:
+    """Hand back what processes of this machine held that died with their supervisor, if Redis is there."""
+    redis = open_async_link(plan.endpoint)
+    try:
+        async with asyncio.timeout(_BURIAL):
+            await Neighbours(redis, list(prefixed_queues(plan.settings))).bury(clock.now())
+    except (BrokerError, TimeoutError) as error:
+        logging.getLogger("qd.neighbours").debug("nobody was looked for: %s", error)
+    await redis.close()
 
 
 async def _with_orders(
@@ -267,10 +285,6 @@ async def _worker(plan: Plan, app: App, link: Link, orders: Orders) -> int:
     redis = open_async_link(plan.endpoint)
     orders.on_quiet = worker.quiet
     orders.on_orphan = _orphan_handler(app, redis)
-    if not plan.scheduler:
-        # Nobody else here looks for those that died with the supervisor before this one.
-        await Neighbours(redis, list(prefixed_queues(app.settings))).bury(clock.now())
-
     recycling = Recycling(settings.recycle, random=random.random(), now=time.monotonic())  # noqa: S311
     asked = False
 

@@ -7,20 +7,16 @@ run out, and the recoverer takes the tasks.
 
 from __future__ import annotations
 
-import logging
 import socket
 from collections.abc import Sequence
 
 from qd import birthmark
 from qd.broker.async_link import AsyncLink
-from qd.errors import BrokerError
 from qd.maintenance.orphans import hand_back
 from qd.protocol import constants, keys
 from qd.protocol.ops import inspect_presence
 
 _CAUSE = "died with its supervisor"
-
-_log = logging.getLogger("qd.neighbours")
 
 
 class Neighbours:
@@ -42,20 +38,19 @@ class Neighbours:
 
         What each was running is not known any more: the death is counted for all that it held, as
         one that others may be to blame for.
+
+        Raises:
+            BrokerError: Redis is away or refuses; nobody was looked at.
         """
-        try:
-            # A lease may outlive the last sign of life by this much.
-            names = await self._link.execute(
-                inspect_presence.server_keys(now=int(now) - constants.LEASE)
-            )
-            named = f"{keys.SERVERS}:{{{self._host}:"
-            known = [one for one in names if one.startswith(named)]
-            marks = await self._link.execute_many(
-                [inspect_presence.read_birthmark(one) for one in known]
-            )
-        except BrokerError as error:
-            _log.warning("cannot look for dead neighbours: %s", error)
-            return
+        # A lease may outlive the last sign of life by this much.
+        names = await self._link.execute(
+            inspect_presence.server_keys(now=int(now) - constants.LEASE)
+        )
+        named = f"{keys.SERVERS}:{{{self._host}:"
+        known = [one for one in names if one.startswith(named)]
+        marks = await self._link.execute_many(
+            [inspect_presence.read_birthmark(one) for one in known]
+        )
         for name, mark in zip(known, marks, strict=True):
             owner = name.rstrip("}").rpartition(":")[2]
             if owner not in self._buried and birthmark.all_dead(mark):

@@ -5,22 +5,26 @@ A worker of qd that lost its lease died with its host or is cut off from Redis: 
 the head of the line, uncharged, but the death is counted. A Go server's task is treated as asynq's
 recoverer does: an attempt has failed. A worker that finds its way back can end nothing any more:
 every step here takes the lease away that it would need.
+
+Leases end by the clock of Redis (in a cluster, whose nodes may differ, by that of the host). After an
+outage they are judged only when their holders could renew them, see `contact.py`.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from qd import clock, failpoint
 from qd.broker.async_link import AsyncLink
-from qd.errors import DecodeError, LeaseLost
+from qd.errors import BrokerError, BrokerUnavailable, DecodeError, LeaseLost
 from qd.handlers.retries import RetryRules
+from qd.maintenance.contact import Contact
 from qd.maintenance.counters import Counters
-from qd.maintenance.each_queue import EachQueue
+from qd.maintenance.each_queue import EachQueue, Troubles
 from qd.maintenance.neighbours import Neighbours
 from qd.policy import outcome
 from qd.policy.outcome import Action
@@ -63,39 +67,73 @@ class Recoverer:
         self._rules = rules
         self._interval = interval
         self._counts = counts
+        self._contacts = {queue: Contact(long=True) for queue in queues}
         self._unleased_at = 0.0
         self._unleased: dict[str, set[str]] = {}
         self._log = logging.getLogger("qd.recoverer")
         self._each = EachQueue(link, queues, self._log)
         self._neighbours = Neighbours(link, queues)
-        self._service = Service("recoverer", lambda: self.step(clock.now()))
+        self._troubles = Troubles(self._log)
+        self._service = Service("recoverer", self._look)
 
     def start(self) -> None:
+        # Redis may be back for no longer than this process is at work.
+        self._contacts = {queue: Contact() for queue in self._contacts}
         self._service.start()
 
     async def stop(self) -> None:
         await self._service.stop()
 
+    async def _look(self) -> float:
+        now = await self._link.execute(upkeep.clock()) if self._link.one_node else clock.now()
+        return await self.step(now)
+
     async def step(self, now: float) -> float:
-        """Take back what is lost at *now*; returns the seconds until the next step."""
+        """Take back what is lost at *now* (Unix seconds); returns the seconds until the next step."""
         if not await self._each.any_of(keys.active, keys.lease, keys.aggregation_sets):
             # Nothing that is taken from now on can be lost before its lease ends.
-            return max(self._interval, float(constants.LEASE))
+            pause = max(self._interval, float(constants.LEASE))
+            self._looked(self._contacts, now + pause)
+            return pause
         look_for_unleased = not self._unleased_at - _UNLEASED_EVERY <= now < self._unleased_at
 
-        await self._neighbours.bury(now)
+        await self._bury()
+        began = time.monotonic()
+        answered: list[str] = []
 
         async def one_queue(queue: str) -> None:
-            if look_for_unleased:
-                await self._adopt(queue, now)
-            await self._recover(queue, now)
+            if self._contacts[queue].may_judge(now):
+                if look_for_unleased:
+                    await self._adopt(queue, now)
+                await self._recover(queue, now)
             while await self._reclaim(queue, now) == _SETS:
                 pass
+            answered.append(queue)
 
-        await self._each.run(one_queue)
+        try:
+            await self._each.run(one_queue)
+        finally:
+            # What there was much to do in was no outage.
+            self._looked(answered, now + (time.monotonic() - began) + self._interval)
         if look_for_unleased:
             self._unleased_at = now + _UNLEASED_EVERY
         return self._interval
+
+    def _looked(self, queues: Iterable[str], next_at: float) -> None:
+        for queue in queues:
+            self._contacts[queue].looked(next_at)
+
+    async def _bury(self) -> None:
+        """A proof of death needs no lease that has ended, nor any patience."""
+        what = "the look for dead processes of this machine"
+        try:
+            await self._neighbours.bury(clock.now())
+        except BrokerUnavailable:
+            raise
+        except BrokerError as error:
+            self._troubles.failed(what, error)
+        else:
+            self._troubles.well(what)
 
     async def _recover(self, queue: str, now: float) -> None:
         for _ in range(_SLICES):

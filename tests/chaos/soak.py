@@ -4,7 +4,9 @@
     python -m tests.chaos.soak [--minutes N] [--seed N]
 
 Prints a line every minute and a verdict at the end. Exits with 1 if a task was lost, doubled or blamed,
-or if anything grew that should not.
+or if anything grew that should not. `paused` is the longest that the machine itself stood still, or was too
+busy for a process that only looks at the clock: what is later than that is the program's. Starts that no
+fault explains are told one by one, with what was done to the fleet before them.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ from typing import NamedTuple
 
 from tests.chaos import dump
 from tests.chaos.fleet import Fleet, Host
+from tests.chaos.journal import Run
 from tests.chaos.judge import Fault, Verdict, judge
+from tests.chaos.pauses import Pauses
 from tests.chaos.stage import SHORT, Stage, percentile
 from tests.support.procs import open_files_of, state_of
 from tests.support.wait import eventually
@@ -31,6 +35,9 @@ from tests.support.wait import eventually
 _RATE = 50.0
 _BETWEEN_FAULTS = 6.0
 _FROZEN = 3.0
+_MOST_TOLD = 5
+"""Starts without a cause that a line of the table tells of."""
+
 _MOST_GROWTH = 1.3
 """Memory of the largest process at the end, as a multiple of what it was after the first minute."""
 
@@ -61,7 +68,11 @@ def soak(stage: Stage, minutes: float) -> int:
     fleet = stage.fleet()
     for name in ("a", "b"):
         fleet.add(name)
-    print("minute  faults    ended  latency p50/p99/max ms  lost doubled charged  MiB  fds zombies")
+    pauses = Pauses()
+    print(
+        "minute  faults    ended  latency p50/p99/max ms  lost doubled charged  MiB  fds zombies"
+        "  paused ms"
+    )
     faults: list[Fault] = []
     healths: list[Health] = []
     seen = 0
@@ -72,11 +83,12 @@ def soak(stage: Stage, minutes: float) -> int:
             faults += _FAULTS[len(faults) % len(_FAULTS)](stage, fleet)
             time.sleep(_BETWEEN_FAULTS)
         healths.append(_health(fleet))
-        seen = _report(stage, fleet, faults, healths[-1], seen, str(minute))
+        seen = _report(stage, fleet, faults, healths[-1], seen, str(minute), pauses)
     stage.producer.wait()
     with suppress(AssertionError):
         eventually(lambda: stage.unsettled() == 0, within=30)
-    _report(stage, fleet, faults, _health(fleet), seen, "end")
+    _report(stage, fleet, faults, _health(fleet), seen, "end", pauses)
+    pauses.stop()
     fleet.stop()
     return _conclude(stage.verdict(fleet, faults), healths, stage.broken())
 
@@ -150,13 +162,20 @@ def _health(fleet: Fleet) -> Health:
 
 
 def _report(
-    stage: Stage, fleet: Fleet, faults: list[Fault], health: Health, seen: int, title: str
+    stage: Stage,
+    fleet: Fleet,
+    faults: list[Fault],
+    health: Health,
+    seen: int,
+    title: str,
+    pauses: Pauses,
 ) -> int:
     """Print a line; returns how many ends of tasks have been told of so far."""
     # In this order: what ends meanwhile is in one of the two.
     acked = dict(stage.producer.acked)
     stored = dump.read(stage.client)
-    verdict = judge(acked, fleet.journal.runs(), faults, stored)
+    runs = fleet.journal.runs()
+    verdict = judge(acked, runs, faults, stored)
     ends = [event for event in fleet.journal.events() if event.what == "end"]
     seconds = [one.at - acked[one.id] for one in ends[seen:] if one.id in acked]
     p50, p99 = (1000 * percentile(seconds, share) for share in (0.5, 0.99))
@@ -164,10 +183,32 @@ def _report(
     print(
         f"{title:>6} {len(faults):7} {len(ends):8}  {latency:>22} {len(verdict.lost):5}"
         f" {len(verdict.unexplained):7} {verdict.charged:7} {health.memory:4.0f} {health.files:4}"
-        f" {health.zombies:7}",
+        f" {health.zombies:7} {1000 * pauses.longest():10.0f}",
         flush=True,
     )
+    since = ends[seen].at if seen < len(ends) else time.monotonic()
+    _explain(set(verdict.unexplained), [run for run in runs if run.start >= since], runs, faults)
     return len(ends)
+
+
+def _explain(ids: set[str], lately: list[Run], runs: list[Run], faults: list[Fault]) -> None:
+    """Tell of starts that no fault explains: what ran before, and what had been done until then."""
+    for again in [run for run in lately if run.id in ids][:_MOST_TOLD]:
+        before = max(
+            (run for run in runs if run.id == again.id and run.start < again.start),
+            key=lambda run: run.start,
+            default=None,
+        )
+        if before is None:
+            continue
+        ended = "never ended" if before.end is None else f"ended {again.start - before.end:.1f} s"
+        latest = [one for one in faults if one.at <= again.start][-2:]
+        done = ", ".join(f"{one.what} {again.start - one.at:.1f} s before" for one in latest)
+        print(
+            f"        task {again.id[:8]} again in process {again.pid}; in {before.pid} it began "
+            f"{again.start - before.start:.1f} s, {ended} before; {done or 'no fault'}",
+            flush=True,
+        )
 
 
 def _conclude(verdict: Verdict, healths: list[Health], broken: list[str]) -> int:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from qd.errors import BrokerUnavailable
 from qd.handlers.handler import make_handler
 from qd.handlers.retries import RetryRules
 from qd.handlers.routing import Router
@@ -17,6 +18,8 @@ from qd.protocol import constants, keys
 from qd.protocol.ops import endings, groups
 from qd.protocol.ops.endings import Ending, Fate, Held
 from tests.maintenance.lab import Lab, rules
+from tests.support.servers import RedisServer
+from tests.support.wait import aeventually
 
 NOW = float(int(time.time()))
 DAY = datetime.fromtimestamp(NOW, UTC).strftime("%Y-%m-%d")
@@ -226,8 +229,8 @@ async def test_an_active_task_without_a_lease_is_recovered_once_it_was_seen_twic
     await lab.take(lease_until=NOW + 15)
     lab.raw.delete(keys.lease("q"))
     loop = recoverer(lab)
-    await loop.step(NOW)
-    await loop.step(NOW + 29)
+    for second in range(0, 30, 2):
+        await loop.step(NOW + second)
     assert lab.places(own) == lab.places(other) == ["active"]
     await loop.step(NOW + 30)
     assert lab.state(own) == "pending"
@@ -243,8 +246,53 @@ async def test_a_lease_that_comes_back_between_two_looks_is_kept(lab: Lab) -> No
     renewed = int(NOW) + 45
     step = endings.extend("q", "w1", [Held(task_id, 0, renewed)], lease_until=renewed)
     assert await lab.link.execute(step) == [Fate.OK]
-    await loop.step(NOW + 30)
+    for second in range(2, 32, 2):
+        await loop.step(NOW + second)
     assert lab.state(task_id) == "active"
+
+
+async def test_leases_that_ran_out_while_redis_was_away_wait_for_their_holders(
+    lab: Lab, server: RedisServer
+) -> None:
+    """A worker that lives renews within five seconds; who is not back by then is gone."""
+    lives, lost = await lab.pending(), await lab.pending()
+    await lab.take(owner="lives", lease_until=NOW + 15, count=1)
+    await lab.take(owner="lost", lease_until=NOW + 15, count=1)
+    loop = recoverer(lab)
+    await loop.step(NOW)
+    server.pause()
+    try:
+        with pytest.raises(BrokerUnavailable):
+            await loop.step(NOW + 2)
+    finally:
+        server.resume()
+    back = NOW + 30
+    await loop.step(back)
+    assert lab.state(lives) == lab.state(lost) == "active"
+    renewed = int(back) + 15
+    step = endings.extend("q", "lives", [Held(lives, 0, renewed)], lease_until=renewed)
+    assert await lab.link.execute(step) == [Fate.OK]
+    for second in (2, 4, 6):
+        assert lab.state(lost) == "active"
+        await loop.step(back + second)
+    assert lab.state(lost) == "pending"
+    assert lab.state(lives) == "active"
+
+
+async def test_a_recoverer_that_has_just_started_does_not_judge_leases(lab: Lab) -> None:
+    """Redis may be back only now; what is proven needs no lease, see test_neighbours.py."""
+    task_id = await lab.pending()
+    loop = recoverer(lab)
+    await lab.take(lease_until=time.time() - 1)
+    lab.raw.config_resetstat()
+    loop.start()
+    try:
+        # Its look is over when it has asked for what aggregators left behind.
+        await aeventually(lambda: lab.calls().get("evalsha", 0) + lab.calls().get("eval", 0) > 0)
+        assert lab.state(task_id) == "active"
+        assert await aeventually(lambda: lab.state(task_id) == "pending", within=20)
+    finally:
+        await loop.stop()
 
 
 async def test_a_set_its_aggregator_did_not_finish_goes_back_and_its_group_is_listed_again(

@@ -267,6 +267,11 @@ def existing(names: Sequence[str]) -> Op[int]:
     return command("EXISTS", names, [], int)
 
 
+def clock() -> Op[float]:
+    """The time by the clock of Redis, which is one for all hosts; Unix seconds."""
+    return command("TIME", [], [], lambda reply: int(reply[0]) + int(reply[1]) / 1_000_000)
+
+
 def ping() -> Op[str]:
     """Nothing; but the answer comes after all news that the server has sent on this connection."""
     return command("PING", [], [], text)
