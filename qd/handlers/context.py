@@ -13,7 +13,7 @@ from qd import jsoncodec
 from qd.durations import seconds
 from qd.errors import LeaseLost, TaskCancelled, TaskTimeout
 from qd.handlers.once import Effect, read
-from qd.handlers.options import Duration
+from qd.handlers.options import Duration, checked_headers
 from qd.protocol import polling
 from qd.protocol.message import TaskMessage
 from qd.protocol.op import Op
@@ -134,10 +134,11 @@ class Context:
 
         For what one attempt has to tell the next, such as how far it got; it replaces a header of the
         same name. Keep it small: it is a part of the task's message.
+
+        Raises:
+            UsageError: *name* or *value* is no text, or has no UTF-8 form.
         """
-        if self.carried is None:
-            self.carried = {}
-        self.carried[name] = value
+        self.carried = {**(self.carried or {}), **checked_headers({name: value})}
 
     def progress(self, done: float, total: float | None = None, note: str = "") -> None:
         """

@@ -134,13 +134,13 @@ def _checked(name: str, value: Any) -> Any:
             raise UsageError(f"max_retry must be a whole number, not {value!r}")
         return min(max(value, 0), 2**31 - 1)
     if name == "headers":
-        return _checked_headers(value)
+        return checked_headers(value)
     if not isinstance(value, str):
         raise UsageError(f"{name} must be text, not {type(value).__name__}")
     return value
 
 
-def _checked_headers(value: Any) -> dict[str, str]:
+def checked_headers(value: Any) -> dict[str, str]:
     if not isinstance(value, Mapping) or not all(
         isinstance(text, str) for pair in value.items() for text in pair
     ):

@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 
-from qd import clock, failpoint
+from qd import failpoint
 from qd.broker.async_link import AsyncLink
 from qd.client.calling import bring
 from qd.errors import BrokerError, BrokerUnavailable
+from qd.maintenance.redis_clock import time_of
 from qd.observability import tally
 from qd.protocol import constants, keys
 from qd.protocol.op import Op
@@ -57,23 +59,8 @@ async def hand_back(
     left = list(queues)
     while left:
         failpoint.hit("hand_back.before")
-        now_ns = clock.now_ns()
-        day = datetime.fromtimestamp(now_ns // 1_000_000_000, UTC).strftime("%Y-%m-%d")
-        answers = await _ask(
-            link,
-            [
-                upkeep.hand_back(
-                    queue,
-                    owner,
-                    running=running,
-                    cause=cause,
-                    killed=killed,
-                    day=day,
-                    now_ns=now_ns,
-                )
-                for queue in left
-            ],
-        )
+        step = partial(upkeep.hand_back, owner=owner, running=running, cause=cause, killed=killed)
+        answers = await _ask(link, left, step)
         failpoint.hit("hand_back.after")
         missing = []
         for queue, answer in zip(left, answers, strict=True):
@@ -131,9 +118,13 @@ async def _free_slots(
 
 
 async def _ask(
-    link: AsyncLink, steps: list[Op[tuple[list[str], list[str]]]]
+    link: AsyncLink, queues: list[str], step: Callable[..., Op[tuple[list[str], list[str]]]]
 ) -> list[tuple[list[str], list[str]] | BaseException]:
     try:
-        return await link.execute_each(steps)
+        # By which clock those leases end that may have been the dead worker's.
+        now = await time_of(link)
+        day = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d")
+        now_ns = int(now * 1_000_000_000)
+        return await link.execute_each([step(one, day=day, now_ns=now_ns) for one in queues])
     except BrokerError as error:
-        return [error] * len(steps)
+        return [error] * len(queues)

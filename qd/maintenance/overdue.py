@@ -15,6 +15,7 @@ from typing import Any
 from qd.broker.async_link import AsyncLink
 from qd.errors import BrokerError, DecodeError, TaskTimeout
 from qd.handlers.retries import RetryRules
+from qd.maintenance.redis_clock import time_of
 from qd.policy import outcome
 from qd.policy.outcome import Action
 from qd.protocol import codec, constants, keys
@@ -77,7 +78,7 @@ async def _charge_one(
     )
     ending = Ending(
         # Whatever the owner may have written: it writes nothing any more.
-        Held(task_id, 0, int(now) + constants.LEASE + 1),
+        Held(task_id, 0, int(await time_of(link)) + constants.LEASE + 1),
         message=codec.encode_task(changed),
         at=math.ceil(now + decided.delay),
     )

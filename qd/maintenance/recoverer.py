@@ -6,14 +6,15 @@ the head of the line, uncharged, but the death is counted. A Go server's task is
 recoverer does: an attempt has failed. A worker that finds its way back can end nothing any more:
 every step here takes the lease away that it would need.
 
-Leases end by the clock of Redis (in a cluster, whose nodes may differ, by that of the host). After an
-outage they are judged only when their holders could renew them, see `contact.py`.
+Leases end by the clock of Redis. After an outage they are judged only when their holders could renew
+them, see `contact.py`.
 """
 
 from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -26,6 +27,7 @@ from qd.maintenance.contact import Contact
 from qd.maintenance.counters import Counters
 from qd.maintenance.each_queue import EachQueue, Troubles
 from qd.maintenance.neighbours import Neighbours
+from qd.maintenance.redis_clock import time_of
 from qd.policy import outcome
 from qd.policy.outcome import Action
 from qd.protocol import codec, constants, keys
@@ -85,8 +87,7 @@ class Recoverer:
         await self._service.stop()
 
     async def _look(self) -> float:
-        now = await self._link.execute(upkeep.clock()) if self._link.one_node else clock.now()
-        return await self.step(now)
+        return await self.step(await time_of(self._link))
 
     async def step(self, now: float) -> float:
         """Take back what is lost at *now* (Unix seconds); returns the seconds until the next step."""

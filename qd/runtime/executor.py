@@ -245,12 +245,12 @@ class Executor:
             self._end(run, None, TaskTimeout())
             return
         run.task = current
-        run.context = context = self._make_context(run)
-        self.running[context] = run
-        self._on_started(run)
         result: Any = None
         error: BaseException | None = None
         try:
+            run.context = context = self._make_context(run)
+            self.running[context] = run
+            self._on_started(run)
             failpoint.hit("handler.before")
             call = self._calls.get(message.type) or self._find(message.type)
             result = await call(context, Task(message))

@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
-from qd import clock, failpoint
+from qd import failpoint
 from qd.broker.async_link import AsyncLink
 from qd.client.ids import new_id
 from qd.errors import BrokerError, BrokerRefused
@@ -29,7 +29,7 @@ class Fetcher:
     """
     Fetches for one worker process.
 
-    *free* says how many slots are free, *deliver* takes what was fetched: queue, tasks, and the
+    *free* says how many slots are free, *lease_until* when a lease that begins now ends, *deliver* takes what was fetched: queue, tasks, and the
     lease score (Unix seconds) written for them.
     """
 
@@ -42,6 +42,7 @@ class Fetcher:
         owner: str,
         random: Callable[[], float],
         free: Callable[[], int],
+        lease_until: Callable[[], int],
         arm: Arm,
         deliver: Callable[[str, list[Taken], int], None],
     ) -> None:
@@ -51,6 +52,7 @@ class Fetcher:
         self._owner = owner
         self._random = random
         self._free = free
+        self._lease_until = lease_until
         self._arm = arm
         self._deliver = deliver
         self._ready: set[str] = set(weights)
@@ -152,7 +154,7 @@ class Fetcher:
 
     async def _take(self, asked: Mapping[str, int]) -> tuple[list[str], BrokerError | None]:
         """Deliver what there is; returns the queues that had fewer, and what went wrong with one."""
-        lease_until = int(clock.now()) + constants.LEASE
+        lease_until = self._lease_until()
         failpoint.hit("dequeue.before")
         answers = await self._link.execute_each(
             [self._dequeue(queue, count, lease_until) for queue, count in asked.items()]

@@ -78,6 +78,27 @@ class Finisher:
         """Let a task that has not run wait, until *until* (Unix seconds) or until it is called."""
         self._collect(run, Action.PARK, Ending(run.held, at=math.ceil(until), waits=waits))
 
+    async def put_back(self, queue: str, runs: list[Run]) -> list[Run]:
+        """
+        Put tasks of one queue back at the head of its line, uncharged; returns those that are there.
+
+        Raises:
+            BrokerError: Redis is away; some may be back, the others are still held.
+        """
+        written: list[Run] = []
+        while runs:
+            sent = [run.held for run in runs]
+            step = endings.requeue(queue, self._owner, sent, now_ns=clock.now_ns())
+            fates = await self._link.execute(step)
+            written += [run for run, fate in zip(runs, fates, strict=True) if fate is Fate.OK]
+            # Stale to Redis, but only because the heartbeat renewed the lease at the same time.
+            runs = [
+                run
+                for run, held, fate in zip(runs, sent, fates, strict=True)
+                if fate is Fate.STALE and run.held != held
+            ]
+        return written
+
     def _collect(self, run: Run, action: Action, ending: Ending) -> None:
         self._buckets.setdefault((run.queue, action), []).append((run, ending))
         if not self._scheduled:

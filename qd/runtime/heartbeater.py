@@ -23,9 +23,10 @@ from qd.errors import BrokerError
 from qd.protocol import constants
 from qd.protocol.message import ServerInfo, WorkerInfo
 from qd.protocol.op import Op
-from qd.protocol.ops import endings, presence
+from qd.protocol.ops import endings, presence, upkeep
 from qd.protocol.ops.endings import Fate, Held
 from qd.runtime.held import HeldTasks
+from qd.runtime.lease_clock import LeaseClock
 from qd.runtime.run import Run
 
 _PREVIEW = 4096
@@ -50,6 +51,7 @@ class Heartbeater:
         concurrency: int,
         types: Sequence[str],
         held: HeldTasks,
+        lease_clock: LeaseClock,
         birthmark: str,
         running: Callable[[], list[Run]],
         on_lost: Callable[[Run], None],
@@ -62,6 +64,7 @@ class Heartbeater:
         self._concurrency = concurrency
         self._types = types
         self._held = held
+        self._lease_clock = lease_clock
         self._running = running
         self._on_lost = on_lost
         self._more = more
@@ -113,42 +116,63 @@ class Heartbeater:
         self._link.close()
 
     def _beat(self) -> None:
+        one_node = self._link.one_node
+        self._lease_clock.set(self._link.execute(upkeep.clock()) if one_node else clock.now())
         # Leases first: being seen is worth less than keeping what is held.
-        by_queue: dict[str, list[Run]] = {}
         held = self._held.snapshot()
+        errors = self._extend(held)
+        # What is wrong with one key must not keep the others from being written.
+        answers = self._link.execute_each(
+            [
+                *self._more(held),
+                *presence.write_server(
+                    self._info(),
+                    self._worker_infos(),
+                    self._types,
+                    now=int(clock.now()),
+                    birthmark=self._birthmark,
+                ),
+            ]
+        )
+        errors += [one for one in answers if isinstance(one, BrokerError)]
+        if errors:
+            raise errors[0]
+
+    def _extend(self, held: list[Run]) -> list[BrokerError]:
+        by_queue: dict[str, list[Run]] = {}
         for run in held:
             by_queue.setdefault(run.queue, []).append(run)
-        for queue, runs in by_queue.items():
-            for start in range(0, len(runs), _SLICE):
-                self._extend(queue, runs[start : start + _SLICE])
-        self._link.execute_many(
-            presence.write_server(
-                self._info(),
-                self._worker_infos(),
-                self._types,
-                now=int(clock.now()),
-                birthmark=self._birthmark,
-            )
-        )
-        if more := self._more(held):
-            self._link.execute_many(more)
-
-    def _extend(self, queue: str, runs: list[Run]) -> None:
-        until = int(clock.now()) + constants.LEASE
-        for run in runs:
+        slices = [
+            (queue, runs[start : start + _SLICE])
+            for queue, runs in by_queue.items()
+            for start in range(0, len(runs), _SLICE)
+        ]
+        if not slices:
+            return []
+        until = self._lease_clock.lease_until()
+        for run in held:
             # Before it is sent: if the answer is lost, either score may be the one in Redis.
-            held = run.held
-            run.held = Held(held.id, held.low, max(held.high, until))
+            before = run.held
+            run.held = Held(before.id, before.low, max(before.high, until))
         failpoint.hit("extend.before")
-        fates = self._link.execute(
-            endings.extend(queue, self._server_id, [run.held for run in runs], lease_until=until)
+        answers = self._link.execute_each(
+            [
+                endings.extend(
+                    queue, self._server_id, [run.held for run in runs], lease_until=until
+                )
+                for queue, runs in slices
+            ]
         )
         failpoint.hit("extend.after")
-        for run, fate in zip(runs, fates, strict=True):
-            if fate is Fate.OK:
-                run.held = Held(run.held.id, until, until)
-            elif not run.ended:
-                self._loop.call_soon_threadsafe(self._on_lost, run)
+        for (_, runs), fates in zip(slices, answers, strict=True):
+            if isinstance(fates, BrokerError):
+                continue
+            for run, fate in zip(runs, fates, strict=True):
+                if fate is Fate.OK:
+                    run.held = Held(run.held.id, until, until)
+                elif not run.ended:
+                    self._loop.call_soon_threadsafe(self._on_lost, run)
+        return [one for one in answers if isinstance(one, BrokerError)]
 
     def _info(self) -> ServerInfo:
         return ServerInfo(

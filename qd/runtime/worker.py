@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from qd import birthmark, clock, failpoint
+from qd import birthmark, failpoint
 from qd.broker.async_link import AsyncLink
 from qd.broker.connect import open_async_link, open_link, open_node_link
 from qd.broker.endpoint import Endpoint, Topology
@@ -31,8 +31,8 @@ from qd.handlers.retries import RetryRules
 from qd.handlers.routing import Router
 from qd.protocol import codec
 from qd.protocol.message import TaskMessage, Terms
-from qd.protocol.ops import endings, presence
-from qd.protocol.ops.endings import Fate, Held
+from qd.protocol.ops import presence
+from qd.protocol.ops.endings import Held
 from qd.protocol.ops.tasks import Taken
 from qd.protocol.orders import Order, Verb
 from qd.runtime.admission import Admission, Gate
@@ -43,6 +43,7 @@ from qd.runtime.finisher import Finisher
 from qd.runtime.heartbeater import Heartbeater
 from qd.runtime.held import HeldTasks
 from qd.runtime.judge import IsFailure, Judge, OnError
+from qd.runtime.lease_clock import LeaseClock
 from qd.runtime.limits import TimeLimits
 from qd.runtime.looks import Looks
 from qd.runtime.run import Run, Stop
@@ -124,6 +125,7 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self._run_log = RunLog(self._loop.call_soon)
         self._held = HeldTasks()
+        self._lease_clock = LeaseClock()
         self._fetch_link = open_async_link(endpoint)
         self._finish_link = open_async_link(endpoint)
         self._executor = Executor(
@@ -175,6 +177,7 @@ class Worker:
             owner=self.server_id,
             random=random.random,
             free=self._free_slots,
+            lease_until=self._lease_clock.lease_until,
             arm=self._watcher.arm,
             deliver=self._deliver if told is None else told.before(self._deliver),
         )
@@ -186,6 +189,7 @@ class Worker:
             concurrency=options.concurrency,
             types=router.patterns,
             held=self._held,
+            lease_clock=self._lease_clock,
             birthmark=birthmark.of(os.getpid(), *([supervisor] if supervisor else [])),
             running=lambda: list(self._executor.running.values()),
             on_lost=self._on_lost,
@@ -213,6 +217,7 @@ class Worker:
         return not self._held and self._fetcher.idle
 
     async def start(self) -> None:
+        await self._lease_clock.ask(self._fetch_link)
         self._heartbeater.start()
         self._limits.start()
         await self._watcher.start()
@@ -266,7 +271,9 @@ class Worker:
         for queue, members in by_queue.items():
             failpoint.hit("requeue.before")
             try:
-                await self._requeue(queue, members)
+                written = await self._finisher.put_back(queue, members)
+                if self._transitions is not None:
+                    self._transitions.put_back(written)
             except BrokerError as error:
                 _log.warning(
                     "%d tasks of %s were not put back, they run again when their leases end: %s",
@@ -278,22 +285,6 @@ class Worker:
                 self._executor.stop_run(run, Stop.PUT_BACK)
                 self._leave_behind(run)
                 self._held.discard(run)
-
-    async def _requeue(self, queue: str, runs: list[Run]) -> None:
-        while runs:
-            sent = [run.held for run in runs]
-            step = endings.requeue(queue, self.server_id, sent, now_ns=clock.now_ns())
-            fates = await self._finish_link.execute(step)
-            if self._transitions is not None:
-                self._transitions.put_back(
-                    [run for run, fate in zip(runs, fates, strict=True) if fate is Fate.OK]
-                )
-            # Stale to Redis, but only because the heartbeat renewed the lease at the same time.
-            runs = [
-                run
-                for run, held, fate in zip(runs, sent, fates, strict=True)
-                if fate is Fate.STALE and run.held != held
-            ]
 
     # --- what the parts tell each other ---
 
@@ -397,12 +388,16 @@ class Worker:
             self._note_running(run.key, math.inf)
 
     def _on_ended(self, run: Run, result: bytes | None, error: BaseException | None) -> None:
-        for gate in run.gates:
-            gate.ended(run, error)
-        if run.stop is Stop.LEASE_LOST:
-            self._held.discard(run)
-        else:
-            self._finish(run, result, error)
+        try:
+            for gate in run.gates:
+                gate.ended(run, error)
+            if run.stop is not Stop.LEASE_LOST:
+                self._finish(run, result, error)
+                return
+        except Exception:  # noqa: BLE001 - see the comment
+            # Renewed for ever, its lease would keep it from ever running again.
+            _log.exception("task %s has no outcome; its lease runs out", run.message.id)
+        self._held.discard(run)
 
     def _finish(self, run: Run, result: bytes | None, error: BaseException | None) -> None:
         if run.context is not None and run.context.has_news:
@@ -423,11 +418,5 @@ class Worker:
             run.message.id, run.message.type, self._options.hard_grace, run.stop,
         )  # fmt: skip
         self._leave_behind(run)
-        error = reason_of(run)
-        for gate in run.gates:
-            gate.ended(run, error)
-        if run.stop is Stop.LEASE_LOST:
-            self._held.discard(run)
-        else:
-            self._finish(run, None, error)
+        self._on_ended(run, None, reason_of(run))
         self._on_unstoppable()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
+import pytest
+
 from qd.broker.connect import open_async_link
 from qd.broker.endpoint import parse_addresses
 from qd.maintenance.orphans import hand_back
@@ -40,6 +42,18 @@ async def test_all_a_dead_worker_held_goes_back_and_only_running_tasks_count_the
         0,
         0,
     )
+
+
+async def test_a_host_whose_clock_is_slow_hands_back_as_well(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = time.time()
+    task_id = await lab.pending()
+    await lab.take(owner="dead", lease_until=right + 15)
+    monkeypatch.setattr(time, "time", lambda: right - 3600)
+    monkeypatch.setattr(time, "time_ns", lambda: int((right - 3600) * 10**9))
+    assert await hand_back(lab.link, QUEUES, "dead", "signal 9", []) == (1, 0)
+    assert lab.state(task_id) == "pending"
 
 
 async def test_a_task_that_kills_its_worker_twice_is_archived(lab: Lab) -> None:

@@ -279,6 +279,19 @@ async def test_leases_that_ran_out_while_redis_was_away_wait_for_their_holders(
     assert lab.state(lives) == "active"
 
 
+async def test_a_host_whose_clock_is_fast_takes_no_leases_away(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lives, lost = await lab.pending(), await lab.pending()
+    right = time.time()
+    await lab.take(lease_until=right + 15, count=1)
+    await lab.take(lease_until=right - 1, count=1)
+    monkeypatch.setattr(time, "time", lambda: right + 3600)
+    await recoverer(lab)._look()
+    assert lab.state(lives) == "active"
+    assert lab.state(lost) == "pending"
+
+
 async def test_a_recoverer_that_has_just_started_does_not_judge_leases(lab: Lab) -> None:
     """Redis may be back only now; what is proven needs no lease, see test_neighbours.py."""
     task_id = await lab.pending()

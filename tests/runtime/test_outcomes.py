@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 
 from qd import Context, RetryAfter, RevokeTask, SkipRetry, Snooze, Task
+from qd.errors import QdError
 from qd.protocol import keys
-from tests.runtime.lab import QUEUE, Lab
+from tests.runtime.lab import QUEUE, Lab, soon
+from tests.support.wait import aeventually
 
 TODAY = f"{datetime.now(UTC):%Y-%m-%d}"
 
@@ -457,3 +459,56 @@ async def test_every_way_to_end_is_counted(lab: Lab) -> None:
     assert worker.done == 4
     assert lab.raw.get(keys.processed_on(QUEUE, TODAY)) == b"4"
     assert lab.raw.get(keys.failed_on(QUEUE, TODAY)) == b"2"
+
+
+async def test_what_a_run_carries_to_the_next_is_checked_where_it_is_said(lab: Lab) -> None:
+    wrong: list[Any] = [7, "\udc80"]
+    refused = []
+
+    @lab.app.task("work", max_retry=1)
+    async def work(ctx: Context) -> None:
+        for value in wrong:
+            try:
+                ctx.carry("so-far", value)
+            except QdError as error:
+                refused.append(error)
+        raise RuntimeError("on purpose")
+
+    await lab.start()
+    _, state = await lab.run("work")
+    assert state == "retry"
+    assert len(refused) == 2
+
+
+@pytest.mark.parametrize("note", ["\udc80", "\x00", "x" * 10_000])
+async def test_odd_progress_keeps_no_task_from_its_end(lab: Lab, note: str) -> None:
+    @lab.app.task("work")
+    async def work(ctx: Context) -> None:
+        ctx.progress(1, 2, note)
+
+    await lab.start()
+    _, state = await lab.run("work")
+    assert state == ""
+
+
+async def test_a_run_without_an_outcome_gives_its_task_up(lab: Lab) -> None:
+    """Whatever goes wrong with it here: renewed for ever, its lease would keep others from it."""
+    ran = asyncio.Event()
+
+    @lab.app.task("work")
+    async def work(ctx: Context) -> None:
+        odd: Any = {"no": "text", 7: 7}
+        ctx.carried = odd
+        ran.set()
+        raise RuntimeError("on purpose")
+
+    @lab.app.task("next")
+    async def following() -> None: ...
+
+    worker = await lab.start()
+    info = await lab.enqueue("work")
+    await soon(ran)
+    await aeventually(lambda: worker.drained and worker.busy == 0)
+    assert lab.state(info.id) == "active", "until its lease runs out"
+    _, state = await lab.run("next")
+    assert state == "", "the worker goes on"
