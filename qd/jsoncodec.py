@@ -24,8 +24,11 @@ def dumps(value: Any) -> bytes:
 
 
 def loads(data: bytes | str) -> Any:
-    """Return the value in *data*; raises ValueError when it is not JSON."""
-    return _decoder.decode(data)
+    """Return the value in *data*; raises ValueError when it is not JSON, or nested too deeply."""
+    try:
+        return _decoder.decode(data)
+    except RecursionError as error:
+        raise ValueError("JSON that is nested too deeply") from error
 
 
 def _foreign(value: Any) -> Any:

@@ -12,6 +12,7 @@ import pytest
 
 from qd.app.workers import limits_of_app, start_worker
 from qd.handlers.context import Context
+from qd.handlers.task import Task
 from qd.maintenance.caller import Caller
 from qd.maintenance.counters import Counters
 from qd.protocol import keys
@@ -282,3 +283,16 @@ async def test_a_failure_frees_the_slot(lab: Lab, caller: list[Caller]) -> None:
     infos = [await lab.enqueue("work") for _ in range(3)]
     await aeventually(lambda: len(tries) == 3)
     assert tries == [info.id for info in infos]
+
+
+async def test_a_payload_nobody_can_read_holds_up_no_other_under_a_limit(lab: Lab) -> None:
+    lab.configure(limits={"tenant": {"concurrency": 5, "types": ["work"], "key": "payload.tenant"}})
+
+    @lab.app.task("work")
+    async def work(task: Task) -> None: ...
+
+    lab.store("deep", payload=b"[" * 100_000)
+    lab.store("other")
+    await lab.start()
+    assert await lab.settled("deep") == ""
+    assert await lab.settled("other") == ""
