@@ -11,7 +11,7 @@ APT = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	else echo "make: $(1) is missing: $(2)" >&2; $(3); fi
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test compat quick lint format bench chaos soak clock operator golden redis clean
+.PHONY: help demo test compat quick lint format bench chaos soak mutations clock operator golden redis clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -47,6 +47,9 @@ chaos: $(VENV)/.dev ## kill, freeze and starve a real fleet; SCENES="storm poiso
 
 soak: $(VENV)/.dev ## an hour of work under one fault after the other; MINUTES=10
 	$(RUN)/python -m tests.chaos.soak --minutes $(or $(MINUTES),60)
+
+mutations: $(VENV)/.dev ## break each line that keeps tasks safe, and see its test turn red
+	$(RUN)/python -m tests.chaos.mutate $(ARGS)
 
 operator: $(VENV)/.dev ## how soon commands answer, with a million tasks in Redis; SCENES="reads scan"
 	$(RUN)/python -m tests.bench.operator $(SCENES)

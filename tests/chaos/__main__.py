@@ -37,6 +37,7 @@ from tests.chaos import (
     scene_poison,
     scene_put_back,
     scene_rolling,
+    scene_standstill,
     scene_storm,
 )
 from tests.chaos.stage import FULL, SHORT, Measure, Profile, Stage
@@ -46,6 +47,8 @@ SCENES: dict[str, Callable[[Stage], list[Measure]]] = {
     "orphans": scene_orphans.run,
     "outage": scene_outage.frozen,
     "restart": scene_outage.restarted,
+    "away": scene_standstill.away,
+    "standstill": scene_standstill.standstill,
     "lost": scene_lost.run,
     "poison": scene_poison.run,
     "oom": scene_oom.run,

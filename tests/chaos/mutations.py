@@ -24,6 +24,7 @@ class Mutation:
 _LUA = "qd/protocol/lua"
 _FENCE = "tests/broker/test_fence.py"
 _AWAY = "tests/runtime/test_redis_away.py"
+_RECOVERER = "tests/maintenance/test_recoverer.py"
 _STOPPING = "tests/runtime/test_stopping.py"
 _SUPERVISOR = "tests/process/test_supervisor.py"
 
@@ -157,16 +158,63 @@ MUTATIONS = (
         f"{_LUA}/recover.lua",
         "fence(task, ARGV[at + 1], scores[n], ARGV[at + 2], ARGV[at + 2])",
         "fence(task, ARGV[at + 1], scores[n], 0, 1e15)",
-        "tests/maintenance/test_recoverer.py"
-        "::test_a_lease_renewed_after_it_was_listed_is_not_taken_away",
+        f"{_RECOVERER}::test_a_lease_renewed_after_it_was_listed_is_not_taken_away",
     ),
     Mutation(
         "a lease that vanished has not run out",
         f"{_LUA}/recover.lua",
         "(not scores[n] or redis.call('LREM', KEYS[2], -1, id) == 0)",
         "redis.call('LREM', KEYS[2], -1, id) == 0",
-        "tests/maintenance/test_recoverer.py"
-        "::test_a_lease_that_vanished_after_it_was_listed_is_no_expired_one",
+        f"{_RECOVERER}::test_a_lease_that_vanished_after_it_was_listed_is_no_expired_one",
+    ),
+    Mutation(
+        "an outage is not taken for the death of all workers",
+        "qd/maintenance/contact.py",
+        "if now - self._next_at > _LATE:",
+        "if False:",
+        f"{_RECOVERER}::test_leases_that_ran_out_while_redis_was_away_wait_for_their_holders",
+    ),
+    Mutation(
+        "leases are judged by the clock of Redis",
+        "qd/maintenance/clock.py",
+        "return await link.execute(upkeep.clock()) if link.one_node else time.time()",
+        "return time.time()",
+        f"{_RECOVERER}::test_a_host_whose_clock_is_fast_takes_no_leases_away",
+    ),
+    Mutation(
+        "leases last by the clock of Redis",
+        "qd/runtime/lease_clock.py",
+        "        self._offset = now - _ticks()\n",
+        "        self._offset = time.time() - _ticks()\n",
+        "tests/runtime/test_leases.py"
+        "::test_a_lease_ends_by_the_clock_of_redis_whatever_the_time_is_here",
+    ),
+    Mutation(
+        "a broken queue costs no other its leases",
+        "qd/runtime/heartbeater.py",
+        """answers = self._link.execute_each(
+            [
+                endings.extend(""",
+        """answers = self._link.execute_many(
+            [
+                endings.extend(""",
+        "tests/runtime/test_leases.py"
+        "::test_a_queue_whose_leases_cannot_be_written_costs_no_other_queue_its_own",
+    ),
+    Mutation(
+        "a run without an outcome is held no longer",
+        "qd/runtime/worker.py",
+        '_log.exception("task %s has no outcome; its lease runs out", run.message.id)\n',
+        "return\n",
+        "tests/runtime/test_outcomes.py::test_a_run_without_an_outcome_gives_its_task_up",
+    ),
+    Mutation(
+        "a number that is used again is no living process, and a living one not dead",
+        "qd/birthmark.py",
+        'return bool(stat) and (stat[_STATE] == "Z" or stat[_STARTED] != started)',
+        "return bool(stat)",
+        "tests/maintenance/test_neighbours.py"
+        "::test_who_lives_or_may_live_or_is_told_of_by_others_keeps_his_tasks",
     ),
     Mutation(
         "a tick that was decided is not decided again",

@@ -28,6 +28,7 @@ from tests.chaos.fleet import Fleet, Host
 from tests.chaos.journal import Run
 from tests.chaos.judge import Fault, Verdict, judge
 from tests.chaos.pauses import Pauses
+from tests.chaos.scene_standstill import stand_still
 from tests.chaos.stage import SHORT, Stage, percentile
 from tests.support.procs import open_files_of, state_of
 from tests.support.wait import eventually
@@ -35,6 +36,8 @@ from tests.support.wait import eventually
 _RATE = 50.0
 _BETWEEN_FAULTS = 6.0
 _FROZEN = 3.0
+_STANDSTILL = 18.0
+"""Seconds; longer than a lease."""
 _MOST_TOLD = 5
 """Starts without a cause that a line of the table tells of."""
 
@@ -130,6 +133,13 @@ def _freeze_redis(stage: Stage, fleet: Fleet) -> list[Fault]:
     return [Fault(time.monotonic(), "Redis frozen", frozenset())]
 
 
+def _stand_still(stage: Stage, fleet: Fleet) -> list[Fault]:
+    for host in fleet.hosts:
+        host.wait_ready(2)
+    stand_still(stage, fleet, _STANDSTILL)
+    return [Fault(time.monotonic(), "standstill", frozenset())]
+
+
 def _roll(stage: Stage, fleet: Fleet) -> list[Fault]:
     host: Host = stage.random.choice(fleet.hosts)
     host.wait_ready(2)
@@ -145,6 +155,7 @@ _FAULTS = (
     _kill("scheduler"),
     _freeze_worker,
     _kill_all,
+    _stand_still,
 )
 
 

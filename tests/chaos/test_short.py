@@ -17,8 +17,8 @@ from tests.chaos.stage import SHORT, Measure, Stage
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(180)]
 
-# These have tests of their own: test_ticks.py, test_failpoints.py.
-ELSEWHERE = {"cron", "changes", "failpoints"}
+# These have tests of their own: test_ticks.py, test_failpoints.py; the last two in tests/maintenance.
+ELSEWHERE = {"cron", "changes", "failpoints", "away", "standstill"}
 
 
 @pytest.mark.parametrize("name", [name for name in SCENES if name not in ELSEWHERE])
