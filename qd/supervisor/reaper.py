@@ -30,11 +30,12 @@ class Ending:
 
     def __str__(self) -> str:
         if self.signal is not None:
-            memory = f"{self.peak_bytes / 2**20:.0f} MiB"
-            return f"killed by signal {signal_name(self.signal)}, peak memory {memory}"
-        if self.exit_code is not None:
-            return f"exit code {self.exit_code}"
-        return "ended, nobody knows how"
+            how = f"killed by signal {signal_name(self.signal)}"
+        elif self.exit_code is not None:
+            how = f"exit code {self.exit_code}"
+        else:
+            return "ended, nobody knows how"
+        return f"{how}, peak memory {self.peak_bytes / 2**20:.0f} MiB"
 
 
 def reap(pid: int) -> Ending | None:

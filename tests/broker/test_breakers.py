@@ -215,3 +215,14 @@ def test_it_is_half_open_when_its_time_is_over(lab: Lab) -> None:
     rules = replace(RULES, open=0.05)
     lab.end(rules, *[BAD] * 5)
     eventually(lambda: lab.ask(RULES, "a") == [1])
+
+
+def test_a_full_server_is_no_obstacle(lab: Lab, server: RedisServer) -> None:
+    """Tasks under it have been taken already: without an answer they would keep their slots."""
+    lab.end(RULES, *[BAD] * 5)
+    with server.configured(maxmemory="1"):
+        assert lab.ask(RULES, "a")[0] < 0
+    open_(lab)
+    with server.configured(maxmemory="1"):
+        assert lab.ask(RULES, "a") == [1]
+        assert lab.link.execute(breakers.renew("sms", [member("a")])) == 1

@@ -18,6 +18,7 @@ from qd.maintenance.counters import Counters
 from qd.maintenance.recoverer import Recoverer
 from qd.protocol import constants, keys
 from tests.maintenance.lab import COMPOSER, Lab, no_options, rules
+from tests.support.servers import RedisServer
 from tests.support.wait import aeventually
 
 NOW = float(int(time.time()))
@@ -233,3 +234,14 @@ async def test_without_functions_the_loop_does_not_run(lab: Lab) -> None:
     loop.start()
     assert "aggregator" not in {task.get_name() for task in asyncio.all_tasks()}
     await loop.stop()
+
+
+async def test_groups_of_a_full_server_are_merged_which_makes_room(
+    lab: Lab, server: RedisServer
+) -> None:
+    ids = [await lab.grouped("g", NOW) for _ in range(3)]
+    with server.configured(maxmemory="1"):
+        await run(aggregator(lab), NOW + 61)
+    assert [lab.state(one) for one in ids] == [None] * 3
+    (made,) = lab.ids("pending")
+    assert lab.message(made).payload == b"g:{},{},{}"

@@ -237,6 +237,19 @@ async def test_an_active_task_without_a_lease_is_recovered_once_it_was_seen_twic
     assert lab.state(other) == "retry"
 
 
+async def test_what_a_full_server_has_lost_sight_of_is_recovered_as_well(
+    lab: Lab, server: RedisServer
+) -> None:
+    task_id = await lab.pending()
+    await lab.take(lease_until=NOW + 15)
+    lab.raw.delete(keys.lease("q"))
+    loop = recoverer(lab)
+    with server.configured(maxmemory="1"):
+        for second in range(0, 32, 2):
+            await loop.step(NOW + second)
+    assert lab.state(task_id) == "pending"
+
+
 async def test_a_lease_that_comes_back_between_two_looks_is_kept(lab: Lab) -> None:
     task_id = await lab.pending()
     await lab.take(owner="w1", lease_until=NOW + 15)

@@ -136,7 +136,7 @@ def test_exit_code_zero_without_notice_counts_as_a_crash(start: Start) -> None:
     worker = wait_ready(proc)
     wait_complete(proc)
     os.kill(worker, signal.SIGVTALRM)
-    proc.out.wait(rf"orphan\tid-{worker}\tcrashed\texit code 0$")
+    proc.out.wait(rf"orphan\tid-{worker}\tcrashed\texit code 0, peak memory \d+ MiB$")
     wait_ready(proc)
     stop(proc)
 

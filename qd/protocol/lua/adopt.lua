@@ -1,5 +1,6 @@
 -- adopt: give active tasks that have no lease one that is over, so that they are recovered.
 --
+-- flags: allow-oom
 -- KEYS[1]  active           LIST   asynq:{q}:active
 -- KEYS[2]  lease            ZSET   asynq:{q}:lease
 -- ARGV[1]  lease_until      Unix seconds

@@ -1,5 +1,6 @@
 -- aggregate: enqueue the one task that a staged set became, and delete the set's tasks, in one step.
 --
+-- flags: allow-oom
 -- KEYS[1]  set              ZSET   asynq:{q}:g:<group>:<set id>
 -- KEYS[2]  aggregation_sets ZSET   asynq:{q}:aggregation_sets
 -- KEYS[3]  task             HASH   asynq:{q}:t:<id> of the new task

@@ -1,5 +1,6 @@
 -- aggregation_check: if a group is ripe, stage its tasks as one set to be aggregated.
 --
+-- flags: allow-oom
 -- KEYS[1]  group            ZSET   asynq:{q}:g:<group>
 -- KEYS[2]  groups           SET    asynq:{q}:groups
 -- KEYS[3]  aggregation_sets ZSET   asynq:{q}:aggregation_sets

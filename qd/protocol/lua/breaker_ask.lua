@@ -3,6 +3,7 @@
 -- The first of a line come back when the breaker is half-open, the next ones as much later as it would then
 -- be open again; if it closes, all of them are called before. So however many wait, a few come at a time.
 --
+-- flags: allow-oom
 -- KEYS[1]  index            ZSET   qd:{breaker:NAME}:index (only names the node)
 -- ARGV[1]  prefix           qd:{breaker:NAME}:
 -- ARGV[2..8] failures, share, runs, window (seconds), open (seconds), tries, successes

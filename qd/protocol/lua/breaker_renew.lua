@@ -1,5 +1,6 @@
 -- breaker_renew: keep the tries of tasks that still run.
 --
+-- flags: allow-oom
 -- KEYS[1]  index            ZSET   qd:{breaker:NAME}:index (only names the node)
 -- ARGV[1]  prefix           qd:{breaker:NAME}:
 -- ARGV[2..] per task: its key, key of the breaker

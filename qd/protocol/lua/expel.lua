@@ -1,5 +1,6 @@
 -- expel: move tasks that nobody can read out of a staged set into the dead-letter set.
 --
+-- flags: allow-oom
 -- KEYS[1]  set              ZSET   asynq:{q}:g:<group>:<set id>
 -- KEYS[2]  archived         ZSET   asynq:{q}:archived
 -- ARGV[1]  task_prefix      asynq:{q}:t:

@@ -3,6 +3,7 @@
 -- A claim belongs to one call in one run of one task. The next run of the same task takes it over, for
 -- then the run before is dead; anybody else does when its time is over.
 --
+-- flags: allow-oom
 -- KEYS[1]  entry            HASH   qd:once:{key}: state, task, run, call, until, doubt, result
 -- ARGV[1]  task             queue and id
 -- ARGV[2]  run

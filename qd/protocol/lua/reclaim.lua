@@ -1,5 +1,6 @@
 -- reclaim: put staged sets whose aggregator did not finish back into their groups.
 --
+-- flags: allow-oom
 -- KEYS[1]  aggregation_sets ZSET   asynq:{q}:aggregation_sets
 -- KEYS[2]  groups           SET    asynq:{q}:groups
 -- ARGV[1]  now              Unix seconds

@@ -33,11 +33,22 @@ DRAINING = {
     "show",
     "write_server",
     "write_entries",
+    "once_begin",
     "once_end",
     "once_drop",
     "lock_acquire",
     "poll_done",
     "heed",
+    "adopt",
+    "aggregation_check",
+    "aggregate",
+    "reclaim",
+    "expel",
+    "breaker_ask",
+    "breaker_renew",
+    "breaker_tell",
+    "limit_ask",
+    "limit_renew",
 }
 ADDING = {"enqueue", "schedule", "add_to_group", "dead_letter", "cron_tick", "write_result"}
 
