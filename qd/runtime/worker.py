@@ -15,7 +15,7 @@ import os
 import random
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -30,6 +30,7 @@ from qd.handlers.moved import OnTransition
 from qd.handlers.retries import RetryRules
 from qd.handlers.routing import Router
 from qd.protocol import codec
+from qd.protocol.constants import HEARTBEAT
 from qd.protocol.message import TaskMessage, Terms
 from qd.protocol.ops import presence
 from qd.protocol.ops.endings import Held
@@ -182,7 +183,8 @@ class Worker:
             deliver=self._deliver if told is None else told.before(self._deliver),
         )
         self._heartbeater = Heartbeater(
-            open_link(endpoint),
+            # Who waits longer than this for an answer renews too late.
+            open_link(replace(endpoint, call_timeout=min(endpoint.call_timeout, HEARTBEAT))),
             server_id=self.server_id,
             queues=options.queues,
             strict=options.strict,

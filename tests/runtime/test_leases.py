@@ -9,7 +9,9 @@ import pytest
 
 from qd.protocol import keys
 from qd.protocol.constants import LEASE
+from tests.chaos.relay import Loss, Relay
 from tests.runtime.lab import QUEUE, Lab, soon
+from tests.support.servers import RedisServer
 from tests.support.wait import aeventually
 
 
@@ -81,3 +83,28 @@ async def test_a_queue_whose_leases_cannot_be_written_costs_no_other_queue_its_o
     await aeventually(renewed)
     lab.raw.delete(keys.lease("broken"))
     go.set()
+
+
+async def test_a_connection_that_has_died_unseen_costs_no_lease_however_long_others_wait(
+    lab: Lab, server: RedisServer
+) -> None:
+    started, go = asyncio.Event(), asyncio.Event()
+
+    @lab.app.task("work")
+    async def work() -> None:
+        started.set()
+        await go.wait()
+
+    with Relay(server.socket_path) as relay:
+        lab.url = relay.url
+        lab.configure(redis={"addrs": [relay.url], "call_timeout": "60s"})
+        worker = await lab.start()
+        info = await lab.enqueue("work")
+        await soon(started)
+        relay.lose_answer("extend", loss=Loss.SILENCE)
+        worker.quiet(False)  # makes the heart beat now
+        await aeventually(lambda: relay.lost["extend"] == 1)
+        await aeventually(lambda: relay.answered["extend"] == 2, within=30)
+        go.set()
+        assert await lab.settled(info.id) == ""
+        await lab.stop()
