@@ -1,4 +1,4 @@
-"""A process dies, or raises, at every step of the protocol in turn."""
+"""A process dies, raises, or is stopped at every step of the protocol in turn."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ def run(stage: Stage) -> list[Measure]:
         bad += bool(complaints)
         for complaint in complaints:
             stage.say(f"{armed}: {complaint}")
-    title = f"killed or failed at each of {len(chosen)} fail points"
+    title = f"killed, failed or frozen at each of {len(chosen)} fail points"
     return [Measure(f"{title}: lost, doubled or charged at", "0 of them", str(bad), not bad)]

@@ -2,7 +2,7 @@
 One pass through the whole life of a daemon, with one fail point armed.
 
 All kinds of tasks are enqueued; a daemon runs them, loses a worker, is stopped in the middle of some.
-At one step a process dies or fails. A second daemon then does what is left, and everything must be as
+At one step a process dies, fails, or stands still. A second daemon then does what is left, and everything must be as
 if nothing had happened.
 """
 
@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 from qd.failpoint import POINTS
 from qd.protocol import keys
@@ -26,7 +27,7 @@ from tests.support.wait import eventually
 APP = "tests.chaos.every_step"
 CONCURRENCY = 10
 
-_SETTINGS = {
+_SETTINGS: dict[str, dict[str, Any]] = {
     "worker": {"processes": 2, "concurrency": CONCURRENCY, "shutdown_timeout": "200ms"},
     "scheduler": {
         "recover_interval": "200ms",
@@ -77,7 +78,7 @@ class Armed:
             "requeue",
             "stop",
         )
-        return CONCURRENCY if at_work and self.action == "kill" else 0
+        return CONCURRENCY if at_work and self.action in ("kill", "stop") else 0
 
     @property
     def charges(self) -> int:
@@ -85,7 +86,13 @@ class Armed:
         return int(self.point.startswith(("handler.", "once.")) and self.action == "exc")
 
 
-ALL = tuple(Armed(point, action) for point in POINTS for action in ("kill", "exc"))
+_OF_A_SUPERVISOR = ("fork", "reap", "news")
+
+ALL = (
+    *(Armed(point, action) for point in POINTS for action in ("kill", "exc")),
+    # A supervisor that is frozen does nothing, and nobody watches it but systemd.
+    *(Armed(one, "stop") for one in POINTS if one.partition(".")[0] not in _OF_A_SUPERVISOR),
+)
 """Half of them is one second's work each; the others wait for a lease of 15 s, or for suspects."""
 
 SHORT = tuple(
@@ -105,7 +112,10 @@ SHORT = tuple(
 def pass_through(daemon: Daemon, armed: Armed) -> list[str]:
     """Let it happen; returns what is wrong afterwards, a sentence each."""
     began = time.time()
-    daemon.configure(redis={"addrs": [daemon.server.url]}, queues={QUEUE: 1}, **_SETTINGS)
+    settings = dict(_SETTINGS)
+    if armed.action == "stop":
+        settings["worker"] = {**settings["worker"], "watchdog": "3s"}
+    daemon.configure(redis={"addrs": [daemon.server.url]}, queues={QUEUE: 1}, **settings)
     ids = _enqueue(daemon)
     if armed.point in _AFTER_A_LEASE:
         ids.append(_enqueue_lost(daemon))
