@@ -22,10 +22,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from qd import jsoncodec
 from qd.errors import BrokerError
 from qd.protocol.op import Op
 from qd.runtime.run import Run
@@ -53,6 +55,13 @@ Verdict = Start | Park | None
 
 _MISSED = 3
 """How often a task may miss its moment before it starts all the same."""
+
+
+_FAULTS = 2
+"""How often a gate that fails by itself is asked about the same tasks again."""
+
+_AFTER_FAULTS = 60.0
+"""Seconds that a task waits outside over which a gate has stumbled."""
 
 
 class Gate(Protocol):
@@ -210,8 +219,18 @@ class Admission:
                     self._log.warning("%d tasks wait at %s: %s", len(runs), gate, error)
             except Exception:  # noqa: BLE001 - tasks are kept whatever a gate meets
                 self._log.exception("%d tasks wait at %s", len(runs), gate)
+                if attempt == _FAULTS:
+                    return await self._one_by_one(gate, runs)
             await asyncio.sleep(min(0.05 * 2 ** min(attempt, 8), _LONGEST_BACKOFF))
             attempt += 1
+
+    async def _one_by_one(self, gate: Gate, runs: list[Run]) -> Sequence[Verdict]:
+        """One task may be what *gate* stumbles over: it waits outside, and the others pass."""
+        if len(runs) == 1:
+            waits = jsoncodec.dumps(["gate", str(gate).removeprefix("the ")]).decode()
+            return [Park(time.time() + _AFTER_FAULTS, waits)]
+        answers = await asyncio.gather(*(self._answers(gate, [run]) for run in runs))
+        return [verdict for one in answers for verdict in one]
 
     def _start_at(self, run: Run, starts: list[tuple[Start, Gate]], missed: int) -> None:
         at = max(start.at for start, _ in starts)

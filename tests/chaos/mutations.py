@@ -194,12 +194,26 @@ MUTATIONS = (
         "qd/runtime/heartbeater.py",
         """answers = self._link.execute_each(
             [
-                endings.extend(""",
-        """answers = self._link.execute_many(
-            [
-                endings.extend(""",
+                endings.extend(queue, self._server_id, [run.held for run in runs], lease_until=until)
+                for queue, runs in slices
+            ]
+        )""",
+        """answers = [
+            self._link.execute(
+                endings.extend(queue, self._server_id, [run.held for run in runs], lease_until=until)
+            )
+            for queue, runs in slices
+        ]""",
         "tests/runtime/test_leases.py"
         "::test_a_queue_whose_leases_cannot_be_written_costs_no_other_queue_its_own",
+    ),
+    Mutation(
+        "a heartbeat waits no longer than until the next one",
+        "qd/runtime/worker.py",
+        "replace(endpoint, call_timeout=min(endpoint.call_timeout, HEARTBEAT))",
+        "endpoint",
+        "tests/runtime/test_leases.py"
+        "::test_a_connection_that_has_died_unseen_costs_no_lease_however_long_others_wait",
     ),
     Mutation(
         "a run without an outcome is held no longer",
