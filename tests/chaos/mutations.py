@@ -194,7 +194,9 @@ MUTATIONS = (
         "qd/runtime/heartbeater.py",
         """answers = self._link.execute_each(
             [
-                endings.extend(queue, self._server_id, [run.held for run in runs], lease_until=until)
+                endings.extend(
+                    queue, self._server_id, [run.held for run in runs], lease_until=until
+                )
                 for queue, runs in slices
             ]
         )""",
