@@ -127,8 +127,8 @@ MUTATIONS = (
     Mutation(
         "what is running is noted before the handler starts",
         "qd/runtime/worker.py",
-        "self._note_running(keys.task(run.queue, run.message.id), hung_from)",
-        "self._note_running(run.message.id, None)",
+        "self._note_running(run.key, hung_from)",
+        "self._note_running(run.key, None)",
         "tests/process/test_worker_deaths.py"
         "::test_a_task_that_kills_its_process_twice_is_archived_as_poison[die]",
     ),
