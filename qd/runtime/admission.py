@@ -22,12 +22,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from qd import jsoncodec
+from qd import clock, jsoncodec
 from qd.errors import BrokerError
 from qd.protocol.op import Op
 from qd.runtime.run import Run
@@ -228,7 +227,7 @@ class Admission:
         """One task may be what *gate* stumbles over: it waits outside, and the others pass."""
         if len(runs) == 1:
             waits = jsoncodec.dumps(["gate", str(gate).removeprefix("the ")]).decode()
-            return [Park(time.time() + _AFTER_FAULTS, waits)]
+            return [Park(clock.now() + _AFTER_FAULTS, waits)]
         answers = await asyncio.gather(*(self._answers(gate, [run]) for run in runs))
         return [verdict for one in answers for verdict in one]
 
