@@ -24,12 +24,12 @@ from typing import Any
 from qd.errors import LeaseLost, TaskCancelled, TaskTimeout
 from qd.runtime.run import Run, Stop
 
-_raise_in_thread = ctypes.pythonapi.PyThreadState_SetAsyncExc
-_raise_in_thread.argtypes = (ctypes.c_ulong, ctypes.py_object)
+_set_exception = ctypes.pythonapi.PyThreadState_SetAsyncExc
+_set_exception.argtypes = (ctypes.c_ulong, ctypes.py_object)
 # A null pointer; None would be raised as if it were an exception.
 _NOTHING = ctypes.py_object()
 
-_EXCEPTIONS = {
+_EXCEPTIONS: dict[Stop, type[BaseException]] = {
     Stop.TIMEOUT: TaskTimeout,
     Stop.CANCEL: TaskCancelled,
     Stop.LEASE_LOST: LeaseLost,
@@ -74,6 +74,11 @@ Portion = deque[_Job]
 
 StartThread = Callable[[Callable[[], None], str], None]
 """Lets a function run in a thread with a name, until it returns."""
+
+
+def raise_in_thread(identifier: int, error: type[BaseException]) -> None:
+    """Raise *error* in a thread, at its next step in Python code."""
+    _set_exception(identifier, ctypes.py_object(error))
 
 
 def start_thread(function: Callable[[], None], name: str) -> None:
@@ -137,7 +142,7 @@ class Threads:
         """Raise the exception for `run.stop` inside the handler, if it is running."""
         with self._lock:
             if run.thread and run.stop is not None:
-                _raise_in_thread(run.thread, ctypes.py_object(_EXCEPTIONS[run.stop]))
+                raise_in_thread(run.thread, _EXCEPTIONS[run.stop])
 
     def replace_lost(self) -> None:
         """A thread never came back: allow one more in its place."""
@@ -239,7 +244,7 @@ class Threads:
                 with self._lock:
                     if run.stop is not None:
                         # An exception that was sent but not raised yet is taken back.
-                        _raise_in_thread(identifier, _NOTHING)
+                        _set_exception(identifier, _NOTHING)
                     run.thread = 0
             except BaseException as raised:  # noqa: BLE001 - it arrived just now
                 error = error or raised

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import signal
 import sys
@@ -81,6 +83,27 @@ def test_it_dies_when_a_function_has_returned(kit: Kit, pay: Pay, bank: Bank) ->
     assert crash.state == "pending"
     kit.drain()
     assert bank.charges == ["7", "7"]
+
+
+def test_a_thread_that_hangs_elsewhere_is_no_obstacle(kit: Kit, pay: Pay, bank: Bank) -> None:
+    # As a handler out of time leaves it behind: an exception waits for it, until it returns from C.
+    hung, go = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        with contextlib.suppress(TimeoutError):
+            hung.set()
+            go.wait()
+
+    thread = threading.Thread(target=hang)
+    thread.start()
+    hung.wait()
+    pending = ctypes.pythonapi.PyThreadState_SetAsyncExc
+    pending(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(TimeoutError))
+    try:
+        assert kit.crash(pay, order=7, after=bank.charge).state == "pending"
+    finally:
+        go.set()
+        thread.join()
 
 
 def test_a_coroutine_returns_once_however_often_it_waits(app: App, kit: Kit, bank: Bank) -> None:
