@@ -24,9 +24,14 @@ if TYPE_CHECKING:
     from qd.app.lock import lock as lock
     from qd.client.builder import TaskBuilder as TaskBuilder
     from qd.client.client import Client as Client
+    from qd.client.flow import Flow as Flow
+    from qd.client.flow import chain as chain
+    from qd.client.flow import gather as gather
+    from qd.client.flow_info import FlowInfo as FlowInfo
     from qd.client.info import TaskInfo as TaskInfo
     from qd.errors import DuplicateTask as DuplicateTask
     from qd.errors import EffectInDoubt as EffectInDoubt
+    from qd.errors import FlowIdConflict as FlowIdConflict
     from qd.errors import NotYet as NotYet
     from qd.errors import QdError as QdError
     from qd.errors import RetryAfter as RetryAfter
@@ -45,6 +50,10 @@ _HOMES = {
     "Client": "qd.client.client",
     "TaskBuilder": "qd.client.builder",
     "TaskInfo": "qd.client.info",
+    "Flow": "qd.client.flow",
+    "FlowInfo": "qd.client.flow_info",
+    "chain": "qd.client.flow",
+    "gather": "qd.client.flow",
     "Context": "qd.handlers.context",
     "Task": "qd.handlers.task",
     "TaskMoved": "qd.handlers.moved",
@@ -55,6 +64,7 @@ _HOMES = {
     "QdError": "qd.errors",
     "DuplicateTask": "qd.errors",
     "EffectInDoubt": "qd.errors",
+    "FlowIdConflict": "qd.errors",
     "TaskIdConflict": "qd.errors",
     "SkipRetry": "qd.errors",
     "RevokeTask": "qd.errors",

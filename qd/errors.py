@@ -140,6 +140,10 @@ class TaskNotFound(NotFound):
     """No task with this id in this queue; it may have ended without retention."""
 
 
+class FlowNotFound(NotFound):
+    """No flow with this id; it may have ended, and been kept as long as it was to be."""
+
+
 class WrongState(BrokerError):
     """The task is in a state in which this cannot be done; nothing was changed."""
 
@@ -165,6 +169,10 @@ class TaskIdConflict(BrokerError):
         super().__init__(message, hint=hint)
         self.holder = holder
         self.state = state
+
+
+class FlowIdConflict(BrokerError):
+    """There is a flow with this id, or one is being stored; nothing of this one was kept."""
 
 
 class QueueFull(BrokerError):
@@ -265,6 +273,12 @@ class TaskFailed(QdError):
     """The result of a task was asked for, and the task is dead; the message has its last error."""
 
     hint = "See it with `qd dlq show ID`; `qd dlq requeue ID` brings it back."
+
+
+class FlowStopped(QdError):
+    """The result of a flow was asked for, and a link is dead or gone; the message says which and why."""
+
+    hint = "See it with `qd flow show ID`; a dead link goes on after `qd dlq requeue`."
 
 
 class TaskTimeout(QdError):

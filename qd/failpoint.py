@@ -35,6 +35,11 @@ POINTS: Mapping[str, str] = {
     "requeue.before": "it stops; what still runs was not put back",
     "requeue.after": "it stops; what still runs was put back, its code was not cancelled",
     "stop.drained": "it stops; all outcomes are written, its presence was not taken away",
+    # a worker that has ended a link of a flow, or a scheduler in its place
+    "flow.ended": "a link has ended, its flow does not know",
+    "flow.told": "the flow knows, what follows is not enqueued",
+    "flow.enqueued": "what follows is enqueued, the flow does not know",
+    "flow.confirmed": "the flow knows that as well, the end of the link is still noted",
     # a scheduler, or a worker where there is none
     "hand_back.before": "a death is known, the tasks were not handed back",
     "hand_back.after": "the tasks of a dead worker were handed back, nobody has said so",

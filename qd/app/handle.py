@@ -13,6 +13,7 @@ from qd.handlers.options import NO_OPTIONS, OptionKeywords, TaskOptions
 
 if TYPE_CHECKING:
     from qd.app.app import App
+    from qd.client.builder import TaskBuilder
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -53,6 +54,13 @@ class TaskHandle(Generic[P, R]):
     def new(self, *args: Any, **kwargs: Any) -> NewEnqueue:
         """Return one item for `client.enqueue_many`."""
         return NewEnqueue(self.type, self._handler.binding.pack(args, kwargs), self._options)
+
+    def link(self, *args: Any, **kwargs: Any) -> TaskBuilder:
+        """Return a call with these arguments as a link of a flow, see `qd.chain`; nothing is sent."""
+        from qd.client.builder import TaskBuilder
+
+        payload = self._handler.binding.pack(args, kwargs)
+        return TaskBuilder(self._app.client, self.type, payload, self._options)
 
     def enqueue(self, *args: Any, **kwargs: Any) -> TaskInfo:
         """Enqueue a call with these arguments; raises what `Client.enqueue` raises."""

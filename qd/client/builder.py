@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from qd.client.client import Client, NewEnqueue
+from qd.client.flow import Flow, chain
 from qd.client.info import TaskInfo
 from qd.errors import QdError
 from qd.handlers.options import NO_OPTIONS, Duration, TaskOptions
@@ -16,7 +17,7 @@ from qd.handlers.options import NO_OPTIONS, Duration, TaskOptions
 @dataclass(frozen=True, slots=True)
 class TaskBuilder:
     """
-    Immutable: keep one as a template and derive others from it.
+    Immutable: keep one as a template and derive others from it. Also a link of a flow, see `qd.chain`.
 
     The methods check what they are given and raise UsageError; `enqueue` raises what
     `Client.enqueue` raises.
@@ -62,6 +63,10 @@ class TaskBuilder:
 
     def headers(self, headers: Mapping[str, str]) -> TaskBuilder:
         return self._with(headers=headers)
+
+    def __rshift__(self, other: TaskBuilder | Flow) -> Flow:
+        """Return a flow in which *other* follows this task; see `qd.chain`."""
+        return chain(self, other)
 
     def enqueue(self) -> TaskInfo:
         (outcome,) = self.client.enqueue_many([NewEnqueue(self.type, self.body, self.options)])

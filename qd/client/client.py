@@ -26,7 +26,7 @@ from qd.client.batch import Batch
 from qd.client.batcher import Batcher
 from qd.client.compose import Composed, Composer
 from qd.client.info import TaskInfo
-from qd.errors import QdError, QueueFull, TaskIdConflict
+from qd.errors import QdError, QueueFull, TaskIdConflict, UsageError
 from qd.handlers.context import as_bytes
 from qd.handlers.options import NO_OPTIONS, OptionKeywords, TaskOptions
 from qd.policy.outcome import storable
@@ -36,8 +36,11 @@ from qd.protocol.ops import tasks
 from qd.protocol.state import TaskState
 
 if TYPE_CHECKING:
+    from qd.client.flow import Flow
+    from qd.client.flow_info import FlowInfo
     from qd.client.poll_done import Steps
     from qd.client.room import QueueBounds, Room
+    from qd.client.starting import NewFlow
     from qd.client.waiting import Waiting
 
 DEAD_LETTER_TYPE = "dead_letter"
@@ -168,6 +171,26 @@ class Client:
                 out += outcomes if room is None else await self._await(room)
         return out
 
+    def enqueue_flow(self, flow: Flow, flow_id: str | None = None) -> FlowInfo:
+        """See `Flow.enqueue`."""
+        from qd.client.continuing import carry_out_now
+        from qd.client.flow_info import FlowInfo
+        from qd.client.starting import begin
+
+        new = self._new_flow(flow, flow_id)
+        carry_out_now(self._sync_link(), begin(new, self._bounds))
+        return FlowInfo(new.id, self._for_ends())
+
+    async def aenqueue_flow(self, flow: Flow, flow_id: str | None = None) -> FlowInfo:
+        """See `Flow.aenqueue`."""
+        from qd.client.continuing import carry_out
+        from qd.client.flow_info import FlowInfo
+        from qd.client.starting import begin
+
+        new = self._new_flow(flow, flow_id)
+        await carry_out(self._batcher().link, begin(new, self._bounds))
+        return FlowInfo(new.id, self._for_ends())
+
     def send_to_dead_letter(self, task_id: str, payload: Any, reason: str) -> TaskInfo:
         """
         Put something straight into the dead letters of the queue `dead_letter`, for seven days.
@@ -260,6 +283,23 @@ class Client:
         batcher = self._batchers.pop(asyncio.get_running_loop(), None)
         if batcher is not None:
             await batcher.close()
+
+    def _new_flow(self, flow: Flow, flow_id: str | None) -> NewFlow:
+        from qd.client.starting import compose
+
+        with self._wrapped(_SEVERAL, sum(1 for _ in flow.links())) as headers:
+            return compose(
+                flow,
+                self._composer,
+                flow_id=flow_id,
+                options_of=self._options_of,
+                headers=headers or {},
+            )
+
+    def _for_ends(self) -> Waiting:
+        if self._waiting is None:
+            raise UsageError("this client does not know how to wait for what it enqueues")
+        return self._waiting
 
     def _compose(self, task_type: str, payload: Any, options: TaskOptions) -> Composed:
         options = options.over(self._options_of(task_type))

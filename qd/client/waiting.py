@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from qd import jsoncodec
 from qd.broker.async_link import AsyncLink
@@ -24,6 +24,8 @@ from qd.protocol.ops import inspect
 from qd.protocol.ops.inspect import Stored
 from qd.protocol.progress import Progress
 from qd.protocol.state import TaskState
+
+T = TypeVar("T")
 
 _TRACKING = ("CLIENT", "TRACKING", "ON")
 _SAFETY = 10.0
@@ -77,10 +79,22 @@ class Waiting:
     def __init__(self, endpoint: OpenEndpoint) -> None:
         self._endpoint = endpoint
 
+    @property
+    def endpoint(self) -> Endpoint:
+        return self._endpoint()
+
+    def blocking(self, work: Coroutine[Any, Any, T], instead: str) -> T:
+        """Wait for *work* in synchronous code; raises UsageError, naming *instead*, on a thread that runs a loop."""
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            return asyncio.run(work)
+        work.close()
+        raise UsageError("waiting here would block the event loop", hint=f"Use `{instead}`.")
+
     def wait(self, queue: str, task_id: str, timeout: float) -> TaskEnd:
         """`wait_for_end` for synchronous code; raises UsageError on a thread that runs a loop."""
-        _refuse_on_a_loop("await info.await_end(...)")
-        return asyncio.run(self.await_end(queue, task_id, timeout))
+        return self.blocking(self.await_end(queue, task_id, timeout), "await info.await_end(...)")
 
     async def await_end(self, queue: str, task_id: str, timeout: float) -> TaskEnd:  # noqa: ASYNC109 - see below
         """See `wait_for_end`."""
@@ -88,8 +102,7 @@ class Waiting:
 
     def progress(self, queue: str, task_id: str) -> Progress | None:
         """`aprogress` for synchronous code; raises UsageError on a thread that runs a loop."""
-        _refuse_on_a_loop("await info.aprogress()")
-        return asyncio.run(self.aprogress(queue, task_id))
+        return self.blocking(self.aprogress(queue, task_id), "await info.aprogress()")
 
     async def aprogress(self, queue: str, task_id: str) -> Progress | None:
         """How far a task says it is; None if it says nothing, or is gone."""
@@ -99,14 +112,6 @@ class Waiting:
             return None if stored is None else stored.progress
         finally:
             await link.close()
-
-
-def _refuse_on_a_loop(instead: str) -> None:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return
-    raise UsageError("waiting here would block the event loop", hint=f"Use `{instead}`.")
 
 
 async def wait_for_end(
@@ -124,30 +129,53 @@ async def wait_for_end(
         TimedOut: It has not ended within *timeout* seconds; it goes on all the same.
         BrokerError: Redis went away, or refuses.
     """
-    changed = asyncio.Event()
-    link, tracking = await _listening_link(endpoint, changed)
     state = ""
+
+    async def look(link: AsyncLink) -> TaskEnd | None:
+        nonlocal state
+        stored = await link.execute(inspect.read_task(queue, task_id))
+        end = _end(queue, task_id, stored)
+        if stored is not None:
+            state = stored.state
+            on_change(stored)
+        return end
+
     try:
-        async with asyncio.timeout(timeout):
-            pause = _FIRST_PAUSE
-            while True:
-                changed.clear()
-                stored = await link.execute(inspect.read_task(queue, task_id))
-                end = _end(queue, task_id, stored)
-                if stored is not None:
-                    state = stored.state
-                    on_change(stored)
-                if end is not None:
-                    return end
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_SAFETY if tracking else pause):
-                        await changed.wait()
-                pause = min(pause * 1.5, _LAST_PAUSE)
+        return await until(endpoint, look, timeout=timeout)
     except TimeoutError:
         raise TimedOut(
             f"task {task_id} is still {state} after {format_duration(timeout)}",
             hint=f"It goes on. Look at it with `qd task show {task_id}`, or wait longer.",
         ) from None
+
+
+async def until(
+    endpoint: Endpoint,
+    look: Callable[[AsyncLink], Awaitable[T | None]],
+    *,
+    timeout: float,  # noqa: ASYNC109 - the caller says what has not come
+) -> T:
+    """
+    Return what *look* finds as soon as that is not None. It reads, and is called again when that changes.
+
+    Raises:
+        TimeoutError: It found nothing within *timeout* seconds.
+        BrokerError: Redis went away, or refuses.
+    """
+    changed = asyncio.Event()
+    link, tracking = await _listening_link(endpoint, changed)
+    try:
+        async with asyncio.timeout(timeout):
+            pause = _FIRST_PAUSE
+            while True:
+                changed.clear()
+                found = await look(link)
+                if found is not None:
+                    return found
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_SAFETY if tracking else pause):
+                        await changed.wait()
+                pause = min(pause * 1.5, _LAST_PAUSE)
     finally:
         await link.close()
 

@@ -14,7 +14,9 @@ from qd.durations import seconds
 from qd.errors import LeaseLost, TaskCancelled, TaskTimeout
 from qd.handlers.once import Effect, read
 from qd.handlers.options import Duration, checked_headers
+from qd.handlers.results import results_before
 from qd.protocol import polling
+from qd.protocol.flow import place_of
 from qd.protocol.message import TaskMessage
 from qd.protocol.op import Op
 from qd.protocol.progress import Progress, checked
@@ -191,6 +193,24 @@ class Context:
         """The same for synchronous handlers."""
         work = self._backing.write_result(self, as_bytes(result))
         self._backing.blocking(work, "await ctx.write_result(...)")
+
+    async def results(self) -> list[Any]:
+        """
+        Return what the links directly before this one have left, in their order; see `qd.chain`.
+
+        What is JSON is read as such, other bytes are given as they are, and None for a link that left
+        nothing. Empty for the first link, and for tasks of no flow. Read from Redis at each call.
+
+        Raises:
+            FlowNotFound: The flow was over long ago, and is forgotten.
+            BrokerError: Redis went away, or refuses.
+        """
+        place = place_of(self._message)
+        return [] if place is None else await results_before(place, self._backing.execute)
+
+    def results_now(self) -> list[Any]:
+        """`results` for synchronous handlers."""
+        return self._backing.blocking(self.results(), "await ctx.results()")
 
     async def once(
         self,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(slots=True)
 class Counters:
-    """Numbers of tasks; `reclaimed` and `aggregated` count groups' sets, `ticks` cron tasks, `called` tasks at limits."""
+    """Numbers of tasks; `reclaimed` and `aggregated` count groups' sets, `ticks` cron tasks, `called` tasks at limits, `continued` links."""
 
     forwarded: int = 0
     put_back: int = 0
@@ -20,3 +20,4 @@ class Counters:
     aggregated: int = 0
     ticks: int = 0
     called: int = 0
+    continued: int = 0

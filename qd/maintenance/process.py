@@ -22,6 +22,7 @@ from qd.maintenance.caller import Caller
 from qd.maintenance.counters import Counters
 from qd.maintenance.cron import Cron
 from qd.maintenance.entries import Entry
+from qd.maintenance.flows import Flows
 from qd.maintenance.forwarder import Forwarder
 from qd.maintenance.janitor import Janitor
 from qd.maintenance.levels import Levels
@@ -117,6 +118,9 @@ class Scheduler:
             options_of=options_of,
             counts=self.counts,
         )
+        self._flows = Flows(
+            self._link, queues, queue_prefix=settings.queue_prefix, counts=self.counts
+        )
         self._janitor = Janitor(
             self._link,
             queues,
@@ -135,6 +139,7 @@ class Scheduler:
             self._recoverer,
             self._cron,
             self._aggregator,
+            self._flows,
             self._janitor,
             publisher,
             *self._levels,
@@ -162,6 +167,7 @@ class Scheduler:
         await self._aggregator.idle()
         if await self._aggregator.has_groups():
             moments.append(now + 1)
+        await self._flows.step(now)
         await self._janitor.step(now)
         for levels in self._levels:
             await levels.step(now)

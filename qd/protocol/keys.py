@@ -260,6 +260,31 @@ def limit_set(name: str) -> str:
     return f"qd:{{limit:{name}}}:set"
 
 
+def flows(queue_prefix: str) -> str:
+    """qd: the flows that are not over, by when a scheduler looks at them next."""
+    return f"qd:flows:{queue_prefix}" if queue_prefix else "qd:flows"
+
+
+def flow(flow_id: str) -> str:
+    """qd: a flow: its links, what is behind each, what became of them; it has a slot for itself."""
+    return f"qd:{{flow:{flow_id}}}"
+
+
+def flow_ready(flow_id: str) -> str:
+    """qd: the nodes of a flow that can be enqueued, by until when somebody has them in hand."""
+    return f"qd:{{flow:{flow_id}}}:ready"
+
+
+def flow_open(flow_id: str) -> str:
+    """qd: the links of a flow that are enqueued and have not ended, by when they were looked at."""
+    return f"qd:{{flow:{flow_id}}}:open"
+
+
+def ended_links(queue: str) -> str:
+    """qd: links of flows that have ended in a queue, by when, until their flows know of it."""
+    return f"qd:{{{queue}}}:ended_links"
+
+
 def answer(order_id: str) -> str:
     """qd: what a worker process answers to an order."""
     return f"qd:answer:{order_id}"

@@ -42,7 +42,7 @@ def noted(op: Op[T], timeline: Timeline, by: str) -> Op[T]:
     queue = keys.queue_of(text(op.keys[0]))
     terms = (
         keys.task_prefix(queue),
-        noting.around or op.name,
+        (noting.around or op.name) if op.name == noting.name else op.name,
         by,
         max(int(timeline.keep * 1000), 1),
         timeline.most,

@@ -12,18 +12,22 @@ import logging
 import math
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from qd import clock, failpoint
 from qd.broker.async_link import AsyncLink
 from qd.errors import BrokerError
 from qd.policy.outcome import Action, Outcome, succeeded
 from qd.protocol import codec, constants
+from qd.protocol.flow import place_of
 from qd.protocol.op import Op
 from qd.protocol.ops import endings, polls
 from qd.protocol.ops.endings import Ending, Fate
 from qd.runtime.held import HeldTasks
 from qd.runtime.run import Run
+
+if TYPE_CHECKING:
+    from qd.runtime.flow_mover import FlowMover
 
 _OPERATIONS: dict[Action, Callable[..., Op[list[Fate]]]] = {
     Action.DONE: endings.done,
@@ -36,15 +40,23 @@ _OPERATIONS: dict[Action, Callable[..., Op[list[Fate]]]] = {
 _HEEDFUL = (Action.COMPLETE, Action.RETRY, Action.ARCHIVE)
 """How a poll may end, of which somebody may have said meanwhile that it is done."""
 
+_ENDS_OF_LINKS = (Action.COMPLETE, Action.ARCHIVE, Action.REVOKE)
 _LONGEST_BACKOFF = 1.0
 
 Ended = tuple[Run, Ending]
-Batch = tuple[str, Action, list[Ended]]
+Lane = tuple[str, Action, bool]
+"""Queue, action, and whether the tasks are links of flows."""
+
+Batch = tuple[Lane, list[Ended]]
 OnWritten = Callable[[Action, list[Ended]], None]
 
 
 class Finisher:
-    """Collects outcomes and writes them under the fence. *is_poll* tells polls; None: there are none."""
+    """
+    Collects outcomes and writes them under the fence. *is_poll* tells polls; None: there are none.
+
+    Flows are moved on whose links have ended.
+    """
 
     def __init__(
         self,
@@ -53,14 +65,18 @@ class Finisher:
         held: HeldTasks,
         on_written: OnWritten | None = None,
         is_poll: Callable[[Run], bool] | None = None,
+        *,
+        queue_prefix: str = "",
     ) -> None:
         self._link = link
         self._on_written = on_written
         self._is_poll = is_poll
+        self._queue_prefix = queue_prefix
+        self._flows: FlowMover | None = None
         self._owner = owner
         self._held = held
         self._loop = asyncio.get_running_loop()
-        self._buckets: dict[tuple[str, Action], list[Ended]] = {}
+        self._buckets: dict[Lane, list[Ended]] = {}
         self._scheduled = False
         self._writing: set[asyncio.Task[None]] = set()
         self._log = logging.getLogger("qd.finisher")
@@ -68,7 +84,10 @@ class Finisher:
     def add(self, run: Run, outcome: Outcome, result: bytes | None = None) -> None:
         """Write the outcome of a run at the end of this turn of the loop."""
         ending = _ending(run, outcome, result, clock.now())
-        self._collect(run, outcome.action, ending)
+        action = outcome.action
+        # What is forgotten at its end, or goes on, need not be looked at: links are kept.
+        is_link = action in _ENDS_OF_LINKS and place_of(run.message) is not None
+        self._collect(run, action, ending, is_link=is_link)
 
     def add_raw(self, run: Run) -> None:
         """Archive a task whose message cannot be read: by its id, bytes unchanged."""
@@ -99,19 +118,22 @@ class Finisher:
             ]
         return written
 
-    def _collect(self, run: Run, action: Action, ending: Ending) -> None:
-        self._buckets.setdefault((run.queue, action), []).append((run, ending))
+    def _collect(self, run: Run, action: Action, ending: Ending, *, is_link: bool = False) -> None:
+        self._buckets.setdefault((run.queue, action, is_link), []).append((run, ending))
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._flush)
 
     async def drain(self, within: float) -> int:
         """Wait until all is written, at most *within* seconds; return how many are not."""
+        until = self._loop.time() + within
         self._flush()
         if self._writing:
             await asyncio.wait(self._writing, timeout=within)
         for task in self._writing:
             task.cancel()
+        if self._flows is not None:
+            await self._flows.drain(max(0.0, until - self._loop.time()))
         return len(self._held)
 
     def _flush(self) -> None:
@@ -120,8 +142,8 @@ class Finisher:
         if not buckets:
             return
         batches = [
-            (queue, action, ended[start : start + constants.BATCH_MAX])
-            for (queue, action), ended in buckets.items()
+            (lane, ended[start : start + constants.BATCH_MAX])
+            for lane, ended in buckets.items()
             for start in range(0, len(ended), constants.BATCH_MAX)
         ]
         task = self._loop.create_task(self._write(batches))
@@ -144,17 +166,18 @@ class Finisher:
                 if isinstance(answer, Exception):
                     if not attempt:
                         self._log.warning(
-                            "%d outcomes wait to be written: %s", len(batch[2]), answer
+                            "%d outcomes wait to be written: %s", len(batch[1]), answer
                         )
                     left.append(batch)
                 elif renewed := self._settle(batch, answer, repeated=attempt > 0):
-                    left.append((*batch[:2], renewed))
+                    left.append((batch[0], renewed))
             batches = left
             if batches:
                 await asyncio.sleep(min(0.05 * 2 ** min(attempt, 8), _LONGEST_BACKOFF))
                 attempt += 1
 
-    def _op(self, queue: str, action: Action, ended: list[Ended]) -> Op[list[Fate]]:
+    def _op(self, lane: Lane, ended: list[Ended]) -> Op[list[Fate]]:
+        queue, action, are_links = lane
         now = clock.now()
         for run, ending in ended:
             # As it is now: the heartbeat may renew it while the answer is on its way.
@@ -164,14 +187,20 @@ class Finisher:
             queue, self._owner, [ending for _, ending in ended], day=day, now=int(now)
         )
         is_poll = self._is_poll
-        if is_poll is None or action not in _HEEDFUL or not any(is_poll(run) for run, _ in ended):
+        if is_poll is not None and action in _HEEDFUL and any(is_poll(run) for run, _ in ended):
+            # Polls that are links leave no note: should this process die now, a scheduler sees it later.
+            terms = [run.message.terms for run, _ in ended]
+            return polls.heed(op, queue, terms, day=day, now=int(now))
+        if not are_links:
             return op
-        terms = [run.message.terms for run, _ in ended]
-        return polls.heed(op, queue, terms, day=day, now=int(now))
+        # Imported by those who run links; all others start sooner without.
+        from qd.protocol.ops.flows import noting_ends
+
+        return noting_ends(op, queue, now=now)
 
     def _settle(self, batch: Batch, fates: list[Fate], *, repeated: bool) -> list[Ended]:
         """Let go of what is written; return what must be asked again."""
-        _, action, ended = batch
+        (queue, action, are_links), ended = batch
         renewed = []
         for (run, ending), fate in zip(ended, fates, strict=True):
             if fate is not Fate.OK:
@@ -184,7 +213,19 @@ class Finisher:
         if self._on_written is not None:
             written = [one for one, fate in zip(ended, fates, strict=True) if fate is Fate.OK]
             self._on_written(action, written)
+        if are_links:
+            ends = zip(ended, fates, strict=True)
+            known = [run.message.id for (run, _), fate in ends if fate in (Fate.OK, Fate.TOLD)]
+            if known:
+                self._mover().ended(queue, known)
         return renewed
+
+    def _mover(self) -> FlowMover:
+        if self._flows is None:
+            from qd.runtime.flow_mover import FlowMover
+
+            self._flows = FlowMover(self._link, self._queue_prefix)
+        return self._flows
 
     def _say(self, action: Action, run: Run, ending: Ending, fate: Fate, *, repeated: bool) -> None:
         """Tell of an outcome that was not recorded as it was decided."""

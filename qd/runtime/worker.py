@@ -160,6 +160,7 @@ class Worker:
             self._held,
             None if told is None else told.ended,
             None if looks is None else looks.is_poll,
+            queue_prefix=options.queue_prefix,
         )
         gates = options.make_gates(self._finish_link, self.server_id)
         self._admission = self._make_admission(gates) if gates else None
