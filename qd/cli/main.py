@@ -41,6 +41,7 @@ _SECTIONS: dict[str, dict[str, tuple[str, str]]] = {
         "events": ("events", "Show how tasks were moved, or follow it, if a timeline is kept."),
         "queue": ("queue", "List, pause, resume, purge or remove queues."),
         "cron": ("cron", "List, run, pause, add and make up for periodic tasks."),
+        "flow": ("flow", "List flows of tasks that follow each other, show one."),
         "group": ("group", "List groups of tasks that wait to be aggregated, or flush them."),
         "breaker": ("breaker", "List circuit breakers, close one by hand."),
         "limit": ("limit", "List limits, show who waits at them, set them for now."),

@@ -175,6 +175,11 @@ def find(session: Session, text: str, queues: Sequence[str] = ()) -> TaskView:
     try:
         return _find(session, text, queues)
     except TaskNotFound:
+        absent = session.inspector.flows.absent(text)
+        if absent:
+            raise TaskNotFound(
+                absent, hint="`qd flow show` shows all links of a flow."
+            ) from None
         if len(text) < BEGINNING or not set(text) <= set("0123456789abcdef-"):
             raise
         known = session.inspector.tasks.beginning_with(text, session.chosen(queues))

@@ -10,6 +10,7 @@ import click
 
 from qd.cli import candidates
 from qd.cli.bulk import Bulk, bulk_options, collect, finish
+from qd.cli.flowtext import in_flow
 from qd.cli.frame import Group
 from qd.cli.outcome import act_on_each
 from qd.cli.render import Cell, Column, plural
@@ -191,6 +192,7 @@ def _polling(view: TaskView) -> str | None:
 
 def show_task(session: Session, view: TaskView, schema: str) -> None:
     """Show all that is known about a task; what does not apply to it is left out."""
+    place = session.inspector.flows.place(view)
     facts: dict[str, Cell] = {
         "id": view.id,
         "type": view.type,
@@ -217,12 +219,16 @@ def show_task(session: Session, view: TaskView, schema: str) -> None:
         "group": view.group,
         "unique lock": view.unique_key,
         **{f"header {name}": text for name, text in view.headers},
+        **({} if place is None else in_flow(place)),
         "polling": _polling(view),
         "progress": _progress(view),
         "result": None if view.result is None else content(view.result),
     }
     present = {name: value for name, value in facts.items() if value not in (None, "")}
-    session.out.one(schema, "task", view.as_dict(), present)
+    document = view.as_dict()
+    if place is not None:
+        document["flow"] = place.as_dict()
+    session.out.one(schema, "task", document, present)
 
 
 def _place(session: Session, view: TaskView) -> str | None:

@@ -72,6 +72,7 @@ def reasons(facts: Diagnosis, now: datetime) -> Iterator[Reason]:
     else:
         yield from explain(facts, now)
     yield from _lock(facts)
+    yield from _flow(facts)
 
 
 def _delayed(facts: Diagnosis, now: datetime) -> Iterator[Reason]:
@@ -308,6 +309,20 @@ def _lock(facts: Diagnosis) -> Iterator[Reason]:
         )
 
 
+def _flow(facts: Diagnosis) -> Iterator[Reason]:
+    """What waits for a link of a flow."""
+    place = facts.place
+    if place is None:
+        return
+    flow = place.flow
+    text = f"It is link {place.number} of {flow.links} of flow {flow.id}, which is {flow.state}"
+    if place.behind_count:
+        text += f"; {plural(place.behind_count, 'link')} {_wait(place.behind_count)} for it"
+    if facts.task.state == "archived" and place.behind_count:
+        text += ". They are enqueued when it was brought back and has succeeded"
+    yield Reason("flow", f"{text}.", f"qd flow show {flow.id}")
+
+
 def _servers(facts: Diagnosis) -> str:
     return plural(len(facts.servers), "worker process", "worker processes")
 
@@ -351,5 +366,6 @@ def _document(facts: Diagnosis, found: list[Reason], stack: str | None) -> dict[
         "running": None if facts.running is None else facts.running.as_dict(),
         "lock_holder": facts.lock_holder,
         "lock_left": facts.lock_left,
+        "flow": None if facts.place is None else facts.place.as_dict(),
         "stack": stack,
     }

@@ -11,6 +11,7 @@ from qd.inspector.views import BreakerView, LineView, QueueView, RunningView, Se
 from qd.protocol.state import TaskState
 
 if TYPE_CHECKING:
+    from qd.inspector.flows import PlaceView
     from qd.inspector.inspector import Inspector
 
 _WINDOW = 0.2
@@ -31,6 +32,7 @@ class Diagnosis:
     - `more_important`: queues with tasks that all of `servers` strictly prefer
     - `line`: where it stands in the line of the limit that it waits at; `breaker`: that
       which holds it back
+    - `place`: where it stands in its flow, if it is a link of one
     - `lock_holder`, `lock_left`: the task that has the uniqueness lock, and for how many seconds
     """
 
@@ -44,6 +46,7 @@ class Diagnosis:
     more_important: tuple[str, ...] = ()
     line: LineView | None = None
     breaker: BreakerView | None = None
+    place: PlaceView | None = None
     lock_holder: str = ""
     lock_left: float = 0.0
 
@@ -77,6 +80,7 @@ def diagnose(inspector: Inspector, task: TaskView) -> Diagnosis:
         _more_important(inspector, task.queue, servers),
         inspector.limits.place(task) if task.waits[:1] == ("limit",) else None,
         _breaker(inspector, task),
+        inspector.flows.place(task),
         holder,
         left,
     )

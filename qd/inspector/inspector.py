@@ -11,6 +11,7 @@ from qd import clock as wall
 if TYPE_CHECKING:
     from qd.broker.link import Link
     from qd.inspector.breakers import Breakers
+    from qd.inspector.flows import Flows
     from qd.inspector.groups import Groups
     from qd.inspector.limits import Limits
     from qd.inspector.periodic import Periodic
@@ -102,6 +103,13 @@ class Inspector:
         from qd.inspector.breakers import Breakers
 
         return Breakers(self._link, self._clock)
+
+    @cached_property
+    def flows(self) -> Flows:
+        """Chains and gathers, and where they stand."""
+        from qd.inspector.flows import Flows
+
+        return Flows(self._link)
 
     @cached_property
     def timeline(self) -> TimelineReader:

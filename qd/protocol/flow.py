@@ -6,6 +6,7 @@ The links of a flow are numbered from 1. Joins, which are no tasks, have negativ
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from qd.protocol.message import TaskMessage
@@ -36,14 +37,17 @@ def place_of_id(task_id: str) -> Place | None:
     return _parse(task_id[len(_BEGIN) :]) if task_id.startswith(_BEGIN) else None
 
 
-def place_of(message: TaskMessage) -> Place | None:
+def place_in(task_id: str, headers: Sequence[tuple[str, str]]) -> Place | None:
     """Return the place of a task in its flow; None for all that are no links."""
-    headers = message.terms.headers
-    if not headers:
-        return None
     place = next((_parse(text) for name, text in headers if name == HEADER), None)
     # A copy under another id is no link: the flow knows nothing of it.
-    return place if place is not None and place.task_id == message.id else None
+    return place if place is not None and place.task_id == task_id else None
+
+
+def place_of(message: TaskMessage) -> Place | None:
+    """`place_in` of a message."""
+    headers = message.terms.headers
+    return place_in(message.id, headers) if headers else None
 
 
 def _parse(text: str) -> Place | None:
