@@ -10,11 +10,16 @@ import pytest
 from qd.broker.connect import open_async_link, open_link, open_node_link
 from qd.broker.endpoint import Endpoint, Topology
 from qd.broker.link import Link
+from qd.client.builder import TaskBuilder
+from qd.client.compose import Composer
+from qd.client.continuing import carry_out_now, settle
+from qd.client.starting import begin, compose
 from qd.errors import BrokerRefused
+from qd.handlers.options import NO_OPTIONS
 from qd.protocol import keys
 from qd.protocol.message import ServerInfo
 from qd.protocol.op import command
-from qd.protocol.ops import cron, endings, locks, presence, tasks, upkeep
+from qd.protocol.ops import cron, endings, flows, locks, presence, tasks, upkeep
 from qd.protocol.ops.endings import Ending
 from qd.protocol.state import TaskState
 from tests.support.builders import DAY, NOW, NOW_NS, OWNER, UNTIL, Queue, held, message, new
@@ -93,6 +98,27 @@ def test_the_whole_life_of_tasks_needs_no_more(queue: Queue, link: Link) -> None
     link.execute(cron.begin("mail", "nightly", now=NOW))
     link.execute_many(presence.write_entries("s1", [], [b"{}"], now=NOW, ttl=20))
     link.execute_many(presence.clear_entries("s1"))
+
+
+async def test_flows_need_no_more(link: Link, endpoint: Endpoint) -> None:
+    made = TaskBuilder(None, "work").queue("mail")  # type: ignore[arg-type]
+    composer = Composer(NO_OPTIONS, queue_prefix="", payload_limit=1000)
+    new_flow = compose(
+        made >> made, composer, flow_id="f", options_of=lambda _: NO_OPTIONS, headers={}
+    )
+    carry_out_now(link, begin(new_flow, None))
+    queue = Queue(link)
+    queue.take()
+    ending = Ending(*held("flow:f:1"), message=message("flow:f:1"), at=NOW)
+    step = endings.complete("mail", OWNER, [ending], day=DAY, now=NOW)
+    assert link.execute(flows.noting_ends(step, "mail", now=1.0)) == [1]
+    ids = link.execute(flows.ended("mail", until=2.0, limit=9))
+    own = open_async_link(endpoint)
+    assert await settle(own, "", "mail", ids) == 1
+    await own.close()
+    assert link.execute(flows.due("", now=NOW, hold=9, limit=9)) == ["f"]
+    link.execute(flows.look("f", now=NOW, limit=9))
+    assert [one.id for one in queue.take(nonce="2") or ()] == ["flow:f:2"]
 
 
 async def test_waking_up_needs_no_more(endpoint: Endpoint) -> None:

@@ -12,12 +12,20 @@ from qd.broker.async_link import AsyncLink
 from qd.broker.connect import open_async_link, open_link
 from qd.broker.endpoint import Endpoint, parse_addresses
 from qd.broker.link import ClusterLink, Link
+from qd.client.builder import TaskBuilder
+from qd.client.compose import Composer
+from qd.client.continuing import carry_out, carry_out_now, settle
+from qd.client.flow import gather
+from qd.client.starting import begin, compose
 from qd.errors import BrokerRefused, BrokerUnavailable
+from qd.handlers.options import NO_OPTIONS
 from qd.protocol import keys
+from qd.protocol.flow import Place
 from qd.protocol.message import ServerInfo
 from qd.protocol.op import command
-from qd.protocol.ops import endings, locks, presence, tasks, upkeep
+from qd.protocol.ops import endings, flows, locks, presence, tasks, upkeep
 from qd.protocol.ops.endings import Ending, Fate
+from qd.protocol.ops.flows import FlowState
 from qd.protocol.state import TaskState
 from tests.support.builders import DAY, NOW, NOW_NS, OWNER, UNTIL, Queue, held, message, new
 from tests.support.procs import open_files_of
@@ -116,6 +124,44 @@ def test_what_belongs_to_no_queue_works_too(link: Link) -> None:
     assert link.execute(locks.acquire("a", "me", ttl_ms=5000)) is True
     assert link.execute(locks.release("a", "me")) is True
     assert link.execute(presence.publish_cancel("t1")) == 0
+
+
+async def test_a_flow_goes_over_queues_on_all_nodes(
+    link: Link, async_link: AsyncLink, cluster: ClusterServers
+) -> None:
+    """Neither its links nor their flow need lie in one slot."""
+    for n in range(4):
+        flow = f"f{n}"
+        made = TaskBuilder(None, "work")  # type: ignore[arg-type]
+        first, *others = [made.queue(name) for name in QUEUES]
+        composer = Composer(NO_OPTIONS, queue_prefix="", payload_limit=1000)
+        new = compose(
+            first >> gather(others),
+            composer,
+            flow_id=flow,
+            options_of=lambda _: NO_OPTIONS,
+            headers={},
+        )
+        if n % 2:
+            carry_out_now(link, begin(new, None))
+        else:
+            await carry_out(async_link, begin(new, None))
+        for number, name in enumerate(QUEUES, 1):
+            task_id = Place(flow, number).task_id
+            taken = Queue(link, name).take(nonce=flow)
+            assert [one.id for one in taken or ()] == [task_id]
+            ending = Ending(*held(task_id), message=message(task_id, name), at=NOW + 60)
+            step = endings.complete(name, OWNER, [ending], day=DAY, now=NOW)
+            assert link.execute(flows.noting_ends(step, name, now=1.0)) == [Fate.OK]
+            ids = link.execute(flows.ended(name, until=2.0, limit=9))
+            assert await settle(async_link, "", name, ids) == 1
+        shown = link.execute(flows.show(flow))
+        assert shown is not None
+        assert shown.state is FlowState.DONE
+    with cluster.client() as client:
+        slots = {client.cluster_keyslot(keys.flow(f"f{n}")) // 5461 for n in range(4)}
+        assert len(slots) > 1
+        assert not client.exists(keys.flows(""))
 
 
 async def test_a_new_link_asks_the_right_node_from_the_first_call_on(

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from tests.bench.machine import machine
 from tests.chaos import (
+    scene_chain,
     scene_changes,
     scene_cron,
     scene_deaths,
@@ -66,6 +67,8 @@ SCENES: dict[str, Callable[[Stage], list[Measure]]] = {
     "limit-others": scene_limits.held_back,
     "limit-fair": scene_limits.fair,
     "groups": scene_groups.run,
+    "chain": scene_chain.chain,
+    "fan-in": scene_chain.fan_in,
     "failpoints": scene_failpoints.run,
 }
 SERVER_ARGS = {"restart": scene_outage.AOF}

@@ -10,7 +10,7 @@ What must hold in Redis at any moment between two scripts, checked on a dump.
     I9 a lock belongs to a task that names it             I10 groups are listed, sets have deadlines
     I11 each queue is registered                          I12 presence records agree
     I13 the last tick of a periodic task never falls      I14 no key that nobody knows
-    I15 nothing that holds tasks expires
+    I15 nothing that holds tasks expires                  I16 flows count right, and end when over
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ _GLOBAL = re.compile(
     r"|asynq:(servers|workers|schedulers):\{.*\}|asynq:scheduler_history:.*"
     r"|qd:(types|birthmarks):\{.*\}|qd:\{.*\}:((fetch|cron):.*|kills)|qd:(lock|once):\{.*\}"
     r"|qd:schedule(:.*)?|qd:schedulers:\{.*\}"
-    r"|qd:limits|qd:\{limit:.*\}:.*",
+    r"|qd:limits|qd:\{limit:.*\}:.*"
+    r"|qd:flows(:.*)?|qd:\{flow:.*\}(:ready|:open)?|qd:\{.*\}:ended_links",
     re.DOTALL,
 )
 
@@ -80,6 +81,7 @@ def _breaches(
         yield from _numbers(task)
     yield from _locks(dump, tasks)
     yield from _presence(dump)
+    yield from _flows(dump)
     yield from _strangers(dump)
 
 
@@ -170,6 +172,19 @@ def _presence(dump: Dump) -> Iterator[str]:
             for name, until in listed.items():
                 if until > dump.now + 2 and name not in present:
                     yield f"I12: {name} is listed for {until - dump.now:g} s more, and not there"
+
+
+def _flows(dump: Dump) -> Iterator[str]:
+    for name, key in dump.keys.items():
+        if not re.fullmatch(r"qd:\{flow:[^}]*\}", name) or key.value["state"] == b"storing":
+            continue
+        state, told = key.value["state"].decode(), int(key.value.get("ended", 0))
+        ended = sum(bool(re.fullmatch(r"s\d+", at)) and of == b"d" for at, of in key.value.items())
+        if ended != told:
+            yield f"I16: {name} counts {told} ended links, and knows of {ended}"
+        goes_on = f"{name}:ready" in dump.keys or f"{name}:open" in dump.keys
+        if goes_on != (key.ttl is None):
+            yield f"I16: {name} is {state}; goes on: {goes_on}, expires: {key.ttl}"
 
 
 def _strangers(dump: Dump) -> Iterator[str]:

@@ -30,7 +30,7 @@ def run(stage: Stage) -> list[Measure]:
     stage.producer.start("work", rate=profile.tasks / sum(pauses), count=profile.tasks)
     for number, moment in enumerate(accumulate(pauses)):
         time.sleep(max(0.0, began + moment - time.monotonic()))
-        faults.append(_kill(stage, fleet))
+        faults.append(kill(stage, fleet))
         if number % 50 == 49:
             stage.say(f"{number + 1} kills, {fleet.journal.count('end')} tasks ended")
     last_kill = faults[-1].at
@@ -63,7 +63,7 @@ def run(stage: Stage) -> list[Measure]:
     ]
 
 
-def _kill(stage: Stage, fleet: Fleet) -> Fault:
+def kill(stage: Stage, fleet: Fleet) -> Fault:
     """Kill one process: 70 % workers, 20 % supervisors, 10 % schedulers."""
     while True:
         role = stage.random.choices(("worker", "supervisor", "scheduler"), (70, 20, 10))[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections import Counter
@@ -11,8 +12,10 @@ from typing import Any
 import pytest
 import redis
 
+import qd
 from qd.client.client import NewEnqueue
 from qd.handlers.options import TaskOptions
+from qd.protocol.ops.flows import FlowState
 from tests.compat.asynq import Asynq, Steps
 from tests.compat.peer import PATIENCE, Peer
 from tests.support.wait import eventually
@@ -151,3 +154,53 @@ def test_the_archive_of_a_mixed_fleet_keeps_its_bound(
         peer.journal.wait_count("end", ARCHIVED + 35)
         steps.wait_queue("default", pending=0, active=0)
     assert archived() == 10_000
+
+
+@pytest.mark.timeout(180)
+def test_go_workers_run_links_of_flows(asynq: Asynq, peer: Peer, raw: redis.Redis) -> None:
+    """qd -> Go -> qd, side by side and behind each other; the results of Go arrive in qd."""
+    seen: list[Any] = []
+
+    def declare(app: qd.App) -> None:
+        @app.task("collect", queue="qd")
+        async def collect(ctx: qd.Context) -> list[Any]:
+            seen.extend(await ctx.results())
+            return seen
+
+    with peer.working({"qd": 1}, declare=declare) as app:
+        first = app.new_task("result").payload("from qd").queue("qd")
+        by_go = app.new_task("result").queue("go")
+        flow = qd.chain(
+            first,
+            qd.gather([by_go.payload({"n": n}) for n in range(20)]),
+            app.new_task("echo").queue("go"),
+            app.new_task("collect").queue("qd"),
+        )
+        with asynq.work(queues={"go": 1}, log=peer.journal.path, **QUICK):
+            info = flow.enqueue()
+            (echoed,) = info.result(60)
+            end = info.info()
+    assert (end.state, end.ended) == (FlowState.DONE, 23)
+    # In Go, its header says where a task stands; the results before it are in the hash of the flow.
+    assert echoed["headers"] == {"qd-flow": f"{info.id}:22"}
+    key = f"qd:{{flow:{info.id}}}"
+    before = (raw.hget(key, "<22") or b"").split()
+    assert [json.loads(raw.hget(key, b"r" + n) or b"") for n in before] == [
+        {"n": n} for n in range(20)
+    ]
+    assert peer.journal.counts("start").most_common(1)[0][1] == 1
+
+
+def test_a_link_that_dies_in_go_fails_the_flow_until_it_is_brought_back(
+    asynq: Asynq, peer: Peer
+) -> None:
+    with peer.working({"qd": 1}) as app:
+        dies = app.new_task("skip").queue("go")
+        info = (dies >> app.new_task("ok").queue("qd")).enqueue()
+        with asynq.work(queues={"go": 1}, count=1, **QUICK) as server:
+            server.wait()
+        end = info.wait(60)
+        assert (end.state, end.stopped_at) == (FlowState.FAILED, f"flow:{info.id}:1")
+        assert "skip" in end.error or "failed" in end.error
+        asynq.inspect("delete", queue="go", id=f"flow:{info.id}:1")
+        eventually(lambda: info.info().state is FlowState.BROKEN, 60)

@@ -61,6 +61,9 @@ def produce(url: str) -> None:
                 client.enqueue("kept", payload, queue=queue, retention="2s")
                 client.enqueue("later", payload, queue=queue, process_in=f"{1 + n % 3}s")
                 client.enqueue("kept", payload, queue=queue, group=f"g{n % 4}", unique="3s")
+                if n % 10 == 0:
+                    link = producer.new_task("kept").payload(payload)
+                    (link.queue("mail") >> qd.gather([link.queue("low")] * 3) >> link).enqueue()
                 if n % 20 == 0:
                     act = random.choice((inspector.tasks.run_all, inspector.tasks.delete_all))
                     act(queue, TaskState.ARCHIVED)

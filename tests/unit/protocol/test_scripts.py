@@ -36,6 +36,10 @@ DRAINING = {
     "once_begin",
     "once_end",
     "once_drop",
+    "end_links",
+    "flow_move",
+    "flow_look",
+    "flows_due",
     "lock_acquire",
     "poll_done",
     "heed",
@@ -51,6 +55,7 @@ DRAINING = {
     "limit_renew",
 }
 ADDING = {"enqueue", "schedule", "add_to_group", "dead_letter", "cron_tick", "write_result"}
+ADDING |= {"flow_store", "flow_start"}
 
 
 def body(name: str) -> str:
