@@ -172,7 +172,7 @@ class TaskIdConflict(BrokerError):
 
 
 class FlowIdConflict(BrokerError):
-    """There is a flow with this id, or one is being stored; nothing of this one was kept."""
+    """There is a flow with this id, or another call is storing one; nothing of this one was kept."""
 
 
 class QueueFull(BrokerError):

@@ -8,4 +8,6 @@ Enqueueing: options and payload -> message -> Redis, one at a time or many, sync
 - `room`: queues with an upper bound; waiting for room
 - `builder`: the same options, one method each
 - `info`: what the caller gets back; `poll_done`: says that a task is done
+- `flow`: tasks that follow each other, pure; `starting` stores a flow, `continuing` moves it on,
+  `flow_info` is what the caller gets back
 """

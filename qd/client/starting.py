@@ -180,7 +180,7 @@ def store_and_start(new: NewFlow, bounds: QueueBounds | None) -> Steps[None]:
         stored = yield from asked(flows.start(new.id, token, new.plan.roots, now=time.time()))
     if not stored[0]:
         raise FlowIdConflict(
-            f"there is a flow {new.id!r}, or one is being stored",
+            f"there is a flow {new.id!r}, or another call is just storing one",
             hint=f"See it with `qd flow show {new.id}`; one that has ended keeps its id for a while.",
         )
 

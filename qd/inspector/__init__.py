@@ -6,6 +6,7 @@ The operator's side: look at queues, tasks and worker processes, and intervene.
 - `tasks`, `actions`, `walk`: look at tasks, run, archive and delete them, one or many
 - `servers`, `schedulers`, `stats`: who is there, and the totals of everything
 - `limits`, `breakers`: what holds tasks up, and a hand on it
+- `flows`: how flows stand, and where a task stands in its flow
 - `periodic`: periodic tasks, run now, paused, made up for
 - `timeline`: the way of each task, if a timeline is kept
 - `doctor`: what is not stored as it should be, and its repair

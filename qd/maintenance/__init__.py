@@ -11,6 +11,7 @@ they change in Redis, they change in one script that looks again first.
 - `orphans`: hands back at once what a worker process held that died here
 - `janitor`: deletes what was kept long enough
 - `aggregator`: the tasks of a ripe group -> one task
+- `flows`: links of flows that have ended -> what follows them
 - `levels`: how full bounded queues are, while nobody enqueues
 - `cron`, with `entries`, `stored` and `publisher`: periodic tasks
 - `tracking`: a connection on which Redis tells of changes

@@ -13,6 +13,7 @@ from qd.client.continuing import Steps, carry_out_now, go_on
 from qd.errors import BrokerRefused
 from qd.protocol import keys
 from qd.protocol.flow import Place, place_of_id
+from qd.protocol.op import Op
 from qd.protocol.ops import endings, flows, tasks
 from qd.protocol.ops.endings import Ending, Fate
 from qd.protocol.ops.flows import FlowState, Kept, Moved, News, NodeState
@@ -42,13 +43,17 @@ CHAIN = [node(1, (), [2]), node(2, [1], [3]), node(3, [2])]
 FAN_IN = [node(1, (), [3]), node(2, (), [3]), node(3, [1, 2])]
 
 
-def begin(link: Link, nodes: Sequence[Kept], *, keep: int = 60) -> None:
+def whole(token: str = "t", nodes: Sequence[Kept] = (), keep: int = 60) -> Op[bool]:
     ends = [one.number for one in nodes if one.queue and not one.behind]
-    as_a_whole = flows.describe(
-        FLOW, "t", links=sum(bool(one.queue) for one in nodes), ends=ends, wide=False, keep=keep,
+    return flows.describe(
+        FLOW, token, links=sum(bool(one.queue) for one in nodes), ends=ends, wide=False, keep=keep,
         queue_prefix="", ttl=100,
     )  # fmt: skip
-    assert link.execute_many([as_a_whole, flows.store(FLOW, "t", nodes, ttl=100)]) == [True, True]
+
+
+def begin(link: Link, nodes: Sequence[Kept]) -> None:
+    stored = link.execute_many([whole("t", nodes), flows.store(FLOW, "t", nodes, ttl=100)])
+    assert stored == [True, True]
     link.execute(flows.look_after("", FLOW, at=NOW))
     roots = [one.number for one in nodes if not one.before]
     assert link.execute(flows.start(FLOW, "t", roots, now=NOW))
@@ -82,7 +87,7 @@ def numbers(moved: Moved) -> list[int]:
 
 
 def test_what_is_stored_expires_until_it_starts(link: Link, server: RedisServer) -> None:
-    link.execute(flows.store(FLOW, "t", CHAIN, ttl=100))
+    link.execute_many([whole(), flows.store(FLOW, "t", CHAIN, ttl=100)])
     assert 0 < server.command("TTL", HASH) <= 100
     assert move(link) == Moved(FlowState.STORING, True, [])
     assert link.execute(flows.start(FLOW, "t", [1], now=NOW))
@@ -91,18 +96,28 @@ def test_what_is_stored_expires_until_it_starts(link: Link, server: RedisServer)
     assert numbers(move(link)) == [1]
 
 
-def test_an_id_in_use_is_refused_at_each_step(link: Link) -> None:
-    assert link.execute(flows.store(FLOW, "t", CHAIN[:1], ttl=100))
-    assert not link.execute(flows.store(FLOW, "other", CHAIN[:1], ttl=100))
-    assert not link.execute(flows.start(FLOW, "other", [1], now=NOW))
+def test_of_two_who_store_a_flow_under_one_id_one_starts_it(
+    link: Link, server: RedisServer
+) -> None:
+    """The one that came later: the other may be dead, and would keep it out until it expires."""
+    assert link.execute_many([whole("dead"), flows.store(FLOW, "dead", CHAIN, ttl=100)])
+    assert link.execute(whole("t"))
+    assert server.command("HEXISTS", HASH, "m1") == 0
+    assert not link.execute(flows.store(FLOW, "dead", CHAIN, ttl=100))
+    assert not link.execute(flows.start(FLOW, "dead", [1], now=NOW))
+    assert link.execute(flows.store(FLOW, "t", CHAIN, ttl=100))
     assert link.execute(flows.start(FLOW, "t", [1], now=NOW))
-    assert not link.execute(flows.store(FLOW, "t", CHAIN[1:], ttl=100))
-    assert not link.execute(flows.store(FLOW, "other", CHAIN, ttl=100))
+    assert not link.execute(whole("late"))
+    assert not link.execute(flows.store(FLOW, "t", CHAIN, ttl=100))
+    assert numbers(move(link)) == [1]
 
 
-def test_what_has_expired_does_not_start(link: Link, server: RedisServer) -> None:
-    link.execute(flows.store(FLOW, "t", CHAIN, ttl=100))
+def test_what_has_expired_is_not_stored_further_and_does_not_start(
+    link: Link, server: RedisServer
+) -> None:
+    link.execute(whole())
     server.command("DEL", HASH)
+    assert not link.execute(flows.store(FLOW, "t", CHAIN, ttl=100))
     assert not link.execute(flows.start(FLOW, "t", [1], now=NOW))
     assert server.command("DBSIZE") == 0
 

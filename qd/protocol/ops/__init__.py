@@ -9,6 +9,7 @@ Every operation on Redis, as pure functions that return an `Op`.
 - `cron`: ticks and history
 - `locks`: named locks
 - `polls`: a poll is done, whoever is at it
+- `flows`: tasks that follow each other
 - `timeline`: what was noted of the tasks that were moved
 - `inspect*`: the operator's side
 """

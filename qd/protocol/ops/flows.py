@@ -161,7 +161,11 @@ class Link:
 
 
 def store(flow: str, token: str, nodes: Sequence[Kept], *, ttl: int) -> Op[bool]:
-    """Keep a part of a flow for *ttl* seconds, or until it starts; False: the id is in use. Safe to repeat."""
+    """
+    Keep nodes of a flow for *ttl* seconds, or until it starts. To be sent after `describe`. Safe to repeat.
+
+    False: it has expired, or somebody else stores a flow under this id.
+    """
     fields: list[Argument] = []
     for node in nodes:
         n = node.number
@@ -174,7 +178,7 @@ def store(flow: str, token: str, nodes: Sequence[Kept], *, ttl: int) -> Op[bool]
             fields += (f"<{n}", " ".join(map(str, node.before)))
         if len(node.before) > 1:
             fields += (f"w{n}", len(node.before))
-    return script(_STORE, [keys.flow(flow)], [token, ttl, *fields], bool)
+    return script(_STORE, [keys.flow(flow)], [token, 0, ttl, *fields], bool)
 
 
 def describe(
@@ -188,10 +192,14 @@ def describe(
     queue_prefix: str,
     ttl: int,
 ) -> Op[bool]:
-    """Keep what holds for a flow as a whole; otherwise as `store`. *keep*: seconds after its end."""
+    """
+    Begin to store a flow, with what holds for it as a whole. *keep*: seconds after its end. Safe to repeat.
+
+    One that somebody else is storing makes way. False: there is a flow with this id.
+    """
     fields: list[Argument] = ["links", links, "ends", " ".join(map(str, ends)), "wide", int(wide)]
     fields += ("keep", keep, "prefix", queue_prefix)
-    return script(_STORE, [keys.flow(flow)], [token, ttl, *fields], bool)
+    return script(_STORE, [keys.flow(flow)], [token, 1, ttl, *fields], bool)
 
 
 def start(flow: str, token: str, roots: Sequence[int], *, now: float) -> Op[bool]:
