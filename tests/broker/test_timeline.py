@@ -19,6 +19,7 @@ from qd.protocol.op import Op
 from qd.protocol.ops import (
     cron,
     endings,
+    flows,
     groups,
     inspect_tasks,
     polls,
@@ -102,6 +103,23 @@ def test_a_revoked_task_has_not_succeeded(link: Link, queue: Queue) -> None:
     end = Ending(queue.hold("t1")[0])
     assert link.execute(endings.revoke("mail", OWNER, [end], day=DAY, now=NOW)) == [Fate.OK]
     assert (last(link).step, last(link).after) == ("revoke", "")
+
+
+@pytest.mark.parametrize(
+    ("operation", "step", "after"),
+    [
+        (endings.complete, "complete", "completed"),
+        (endings.archive, "archive", "archived"),
+        (endings.revoke, "revoke", ""),
+    ],
+)
+def test_a_link_of_a_flow_ends_as_any_task(
+    link: Link, queue: Queue, operation: Any, step: str, after: str
+) -> None:
+    end = Ending(queue.hold("flow:f:1")[0], message=message("flow:f:1"), at=NOW + 60)
+    op = flows.noting_ends(operation("mail", OWNER, [end], day=DAY, now=NOW), "mail", now=NOW)
+    assert link.execute(op) == [Fate.OK]
+    assert moves(link)[-1] == ("flow:f:1", step, "active", after)
 
 
 def test_a_snooze_is_not_an_attempt(link: Link, queue: Queue) -> None:

@@ -9,8 +9,7 @@ from contextlib import closing, suppress
 
 import qd
 from qd.client.flow import Flow
-from qd.client.flow_info import FlowInfo
-from qd.errors import TimedOut
+from qd.protocol import keys
 from qd.protocol.flow import Place
 from tests.chaos.fleet import Fleet
 from tests.chaos.judge import Fault
@@ -55,14 +54,14 @@ def _play(stage: Stage, flow: Flow, title: str, kills: int) -> list[Measure]:
     info = flow.enqueue()
     ids = [Place(info.id, number).task_id for number in range(1, links + 1)]
     stage.producer.acked.update(dict.fromkeys(ids, began))
-    faults = _kill_on_the_way(stage, fleet, info, links, kills)
-    with suppress(TimedOut):
-        info.wait(_WITHIN)
+    faults = _kill_on_the_way(stage, fleet, info.id, links, kills)
+    with suppress(AssertionError):
+        eventually(lambda: _ended(stage, info.id) == links, _WITHIN)
     took = time.monotonic() - began
     with suppress(AssertionError):
-        eventually(lambda: not stage.client.exists("qd:{default}:ended_links"), within=30)
+        eventually(lambda: not stage.client.exists(keys.ended_links("default")), within=30)
     fleet.stop()
-    ended = info.info().ended
+    ended = _ended(stage, info.id)
     verdict = stage.verdict(fleet, faults)
     for task_id in verdict.unexplained[:5]:
         stage.say(f"started again without a fault: {task_id}")
@@ -80,18 +79,20 @@ def _play(stage: Stage, flow: Flow, title: str, kills: int) -> list[Measure]:
     ]
 
 
-def _kill_on_the_way(
-    stage: Stage, fleet: Fleet, info: FlowInfo, links: int, kills: int
-) -> list[Fault]:
+def _ended(stage: Stage, flow: str) -> int:
+    return int(stage.client.hget(keys.flow(flow), "ended") or 0)  # type: ignore[arg-type]
+
+
+def _kill_on_the_way(stage: Stage, fleet: Fleet, flow: str, links: int, kills: int) -> list[Fault]:
     """Kills spread over the links, not over the time: each falls on a flow at work."""
     faults: list[Fault] = []
     for number in range(kills):
         due = links * (number + 1) // (kills + 1)
-        eventually(lambda due=due: info.info().ended >= due, within=_WITHIN)  # type: ignore[misc]
+        eventually(lambda due=due: _ended(stage, flow) >= due, within=_WITHIN)  # type: ignore[misc]
         aimed = stage.random.random() < _AIMED
         faults.append((aimed and _kill_who_was_last(fleet)) or kill(stage, fleet))
         if number % 20 == 19:
-            stage.say(f"{number + 1} kills, {info.info().ended} links ended")
+            stage.say(f"{number + 1} kills, {_ended(stage, flow)} links ended")
     return faults
 
 
