@@ -175,7 +175,7 @@ def find(session: Session, text: str, queues: Sequence[str] = ()) -> TaskView:
     try:
         return _find(session, text, queues)
     except TaskNotFound:
-        absent = session.inspector.flows.absent(text)
+        absent = session.inspector.flows.absent(text) if ":" in text else ""
         if absent:
             raise TaskNotFound(
                 absent, hint="`qd flow show` shows all links of a flow."

@@ -192,7 +192,7 @@ def _polling(view: TaskView) -> str | None:
 
 def show_task(session: Session, view: TaskView, schema: str) -> None:
     """Show all that is known about a task; what does not apply to it is left out."""
-    place = session.inspector.flows.place(view)
+    place = session.inspector.place_in_flow(view)
     facts: dict[str, Cell] = {
         "id": view.id,
         "type": view.type,

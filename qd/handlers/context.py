@@ -14,7 +14,6 @@ from qd.durations import seconds
 from qd.errors import LeaseLost, TaskCancelled, TaskTimeout
 from qd.handlers.once import Effect, read
 from qd.handlers.options import Duration, checked_headers
-from qd.handlers.results import results_before
 from qd.protocol import polling
 from qd.protocol.flow import place_of
 from qd.protocol.message import TaskMessage
@@ -206,7 +205,11 @@ class Context:
             BrokerError: Redis went away, or refuses.
         """
         place = place_of(self._message)
-        return [] if place is None else await results_before(place, self._backing.execute)
+        if place is None:
+            return []
+        from qd.handlers.results import results_before
+
+        return await results_before(place, self._backing.execute)
 
     def results_now(self) -> list[Any]:
         """`results` for synchronous handlers."""

@@ -80,7 +80,7 @@ def diagnose(inspector: Inspector, task: TaskView) -> Diagnosis:
         _more_important(inspector, task.queue, servers),
         inspector.limits.place(task) if task.waits[:1] == ("limit",) else None,
         _breaker(inspector, task),
-        inspector.flows.place(task),
+        inspector.place_in_flow(task),
         holder,
         left,
     )

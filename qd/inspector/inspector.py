@@ -7,11 +7,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from qd import clock as wall
+from qd.protocol.flow import place_in
 
 if TYPE_CHECKING:
     from qd.broker.link import Link
     from qd.inspector.breakers import Breakers
-    from qd.inspector.flows import Flows
+    from qd.inspector.flows import Flows, PlaceView
     from qd.inspector.groups import Groups
     from qd.inspector.limits import Limits
     from qd.inspector.periodic import Periodic
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from qd.inspector.stats import Stats
     from qd.inspector.tasks import Tasks
     from qd.inspector.timeline import TimelineReader
+    from qd.inspector.views import TaskView
 
 
 class Inspector:
@@ -110,6 +112,11 @@ class Inspector:
         from qd.inspector.flows import Flows
 
         return Flows(self._link)
+
+    def place_in_flow(self, task: TaskView) -> PlaceView | None:
+        """Return where a task stands in its flow; None for one of no flow, or if that is forgotten."""
+        is_link = place_in(task.id, task.headers) is not None
+        return self.flows.place(task) if is_link else None
 
     @cached_property
     def timeline(self) -> TimelineReader:
