@@ -55,8 +55,13 @@ class Verdict:
 
 
 def judge(
-    acked: Collection[str], runs: Iterable[Run], faults: Iterable[Fault], dump: Dump
+    acked: Collection[str],
+    runs: Iterable[Run],
+    faults: Iterable[Fault],
+    dump: Dump,
+    on_its_way: float = _ANSWER_ON_ITS_WAY,
 ) -> Verdict:
+    """*on_its_way*: how long an answer may be, in seconds."""
     by_id: dict[str, list[Run]] = defaultdict(list)
     by_pid: dict[int, list[Run]] = defaultdict(list)
     for run in runs:
@@ -68,7 +73,7 @@ def judge(
         for fault in faults
         for pid in fault.pids
         for run in by_pid[pid]
-        if run.end is None or fault.at <= run.end + _ANSWER_ON_ITS_WAY
+        if run.end is None or fault.at <= run.end + on_its_way
     }
     cut_off = {run for _, run in caught}
     in_flight = {run for fault, run in caught if run.start <= fault.at <= (run.end or fault.at)}

@@ -131,9 +131,10 @@ class Stage:
             pipeline.zcard(f"asynq:{{{queue}}}:{name}")
         return sum(pipeline.execute())
 
-    def verdict(self, fleet: Fleet, faults: Sequence[Fault]) -> Verdict:
-        """What became of all that was acknowledged."""
-        return judge(self.producer.acked, fleet.journal.runs(), faults, dump.read(self.client))
+    def verdict(self, fleet: Fleet, faults: Sequence[Fault], **more: float) -> Verdict:
+        """What became of all that was acknowledged; *more* as for `judge`."""
+        found = dump.read(self.client)
+        return judge(self.producer.acked, fleet.journal.runs(), faults, found, **more)
 
     def broken(self, **also: Any) -> list[str]:
         """The breaches of the invariants in what the server holds now, and while a fleet was at work."""

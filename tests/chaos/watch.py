@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import redis
 
@@ -11,7 +12,8 @@ from tests.chaos.dump import Dump
 from tests.support.servers import RedisServer
 
 _EVERY = 1.0
-"""Seconds from one look to the next."""
+_SHARE = 20
+"""Seconds from one look to the next, and at least so many times as long as the last one took of Redis."""
 
 
 class Watch:
@@ -38,11 +40,14 @@ class Watch:
     def _run(self) -> None:
         before: Dump | None = None
         with self._server.client() as client:
-            while not self._stopping.wait(_EVERY):
+            took = 0.0
+            while not self._stopping.wait(max(_EVERY, _SHARE * took)):
+                began = time.monotonic()
                 try:
                     now = dump.read(client)
                 except redis.RedisError:
                     continue  # It is away, as the scene has it; nothing may have fallen then either.
+                took = time.monotonic() - began
                 if before is not None:
                     self._breaches += invariants.changes(before, now)
                     self.looks += 1
