@@ -295,3 +295,22 @@ async def test_wide_stages_run_each_link_once(lab: Lab, step: Any, ran: list[str
     )
     await (await flow.aenqueue()).await_end(WITHIN)
     assert len(ran) == len(set(ran)) == 607
+
+
+async def test_a_poll_can_be_a_link(lab: Lab, step: Any) -> None:
+    @lab.app.poll("look", initial_delay="1s")
+    async def look(ctx: qd.Context) -> str:
+        if ctx.look < 2:
+            raise qd.NotYet("in a moment")
+        return "there"
+
+    await lab.start()
+    info = await (step.link("a") >> look.link() >> step.link("b")).aenqueue()
+    poll = Place(info.id, 2).task_id
+    for _ in range(2):
+        await aeventually(lambda: lab.state(poll) in ("scheduled", "retry"), WITHIN)
+        await asyncio.to_thread(lab.app.inspector().tasks.run, QUEUE, poll)
+        await lab.settled(poll, within=WITHIN)
+        if lab.state(poll) == "completed":
+            break
+    assert await info.aresult(WITHIN) == "b(there)"
