@@ -177,9 +177,7 @@ def find(session: Session, text: str, queues: Sequence[str] = ()) -> TaskView:
     except TaskNotFound:
         absent = session.inspector.flows.absent(text) if ":" in text else ""
         if absent:
-            raise TaskNotFound(
-                absent, hint="`qd flow show` shows all links of a flow."
-            ) from None
+            raise TaskNotFound(absent, hint="`qd flow show` shows all links of a flow.") from None
         if len(text) < BEGINNING or not set(text) <= set("0123456789abcdef-"):
             raise
         known = session.inspector.tasks.beginning_with(text, session.chosen(queues))

@@ -225,9 +225,7 @@ def show_task(session: Session, view: TaskView, schema: str) -> None:
         "result": None if view.result is None else content(view.result),
     }
     present = {name: value for name, value in facts.items() if value not in (None, "")}
-    document = view.as_dict()
-    if place is not None:
-        document["flow"] = place.as_dict()
+    document = {**view.as_dict(), "flow": None if place is None else place.as_dict()}
     session.out.one(schema, "task", document, present)
 
 

@@ -9,10 +9,10 @@ it hears that it is; a link has an id, so that it is not enqueued twice.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Generator, Sequence
 from typing import Any, TypeVar
 
+from qd import clock as wall
 from qd import failpoint
 from qd.broker.async_link import AsyncLink
 from qd.broker.link import Link
@@ -41,7 +41,7 @@ def go_on(
     flow: str,
     news: Sequence[News] = (),
     *,
-    clock: Callable[[], float] = time.time,
+    clock: Callable[[], float] = lambda: wall.now(),
 ) -> Steps[Moved]:
     """
     Tell a flow *news*, enqueue what can be, and tell it of that, until nothing is left to do.

@@ -7,11 +7,11 @@ Until it is started it expires by itself, so that whoever dies on the way leaves
 from __future__ import annotations
 
 import logging
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+from qd import clock
 from qd.client.compose import Composer
 from qd.client.continuing import Steps, asked, go_on
 from qd.client.flow import Flow, Plan, plan
@@ -174,10 +174,10 @@ def store_and_start(new: NewFlow, bounds: QueueBounds | None) -> Steps[None]:
         if not stored[0]:
             break
     if stored[0]:
-        at = time.time() + _FIRST_LOOK
+        at = clock.now() + _FIRST_LOOK
         yield from asked(tasks.announce(queues), flows.look_after(new.prefix, new.id, at=at))
         # Only now: from here on a scheduler moves it if nobody else does.
-        stored = yield from asked(flows.start(new.id, token, new.plan.roots, now=time.time()))
+        stored = yield from asked(flows.start(new.id, token, new.plan.roots, now=clock.now()))
     if not stored[0]:
         raise FlowIdConflict(
             f"there is a flow {new.id!r}, or another call is just storing one",
@@ -190,7 +190,7 @@ def _require_room(new: NewFlow, bounds: QueueBounds) -> Steps[None]:
         rule = bounds.of(queue)
         if rule is None:
             continue
-        (seen,) = yield from asked(pressure.look(queue, rule.marks, now=int(time.time())))
+        (seen,) = yield from asked(pressure.look(queue, rule.marks, now=int(clock.now())))
         bounds.note(queue, rule, seen)
         if seen.level == "critical":
             raise QueueFull(queue, seen.size, rule.marks.critical, rule.max_size)

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Sequence
 
+from qd import clock
 from qd.broker.async_link import AsyncLink
 from qd.client.continuing import HOLD, carry_out, go_on, settle
 from qd.errors import BrokerUnavailable
@@ -58,7 +58,7 @@ class Flows:
         self._log = logging.getLogger("qd.flows")
         self._troubles = Troubles(self._log)
         self._each = EachQueue(link, queues, self._log)
-        self._service = Service("flows", lambda: self.step(time.time()))
+        self._service = Service("flows", lambda: self.step(clock.now()))
 
     def start(self) -> None:
         self._service.start()

@@ -220,6 +220,11 @@ class Finisher:
                 self._mover().ended(queue, known)
         return renewed
 
+    async def flows_settled(self) -> None:
+        """Wait until the flows whose links have ended are moved on."""
+        if self._flows is not None:
+            await self._flows.settled()
+
     def _mover(self) -> FlowMover:
         if self._flows is None:
             from qd.runtime.flow_mover import FlowMover

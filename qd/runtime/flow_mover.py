@@ -31,6 +31,11 @@ class FlowMover:
         self._moving.add(task)
         task.add_done_callback(self._moving.discard)
 
+    async def settled(self) -> None:
+        """Wait until all are moved."""
+        while self._moving:
+            await asyncio.wait(self._moving)
+
     async def drain(self, within: float) -> None:
         """Wait until all are moved, at most *within* seconds; the rest is left to a scheduler."""
         if self._moving:

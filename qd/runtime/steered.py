@@ -56,6 +56,7 @@ class SteeredWorker(Worker):
         if not await self._fetcher.take_one(queues):
             return False
         await self._held.wait_empty()
+        await self._finisher.flows_settled()
         if self._admission is not None:
             await self._admission.settled()
         return True

@@ -2,45 +2,23 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
-from qd.client.builder import TaskBuilder
-from qd.client.continuing import carry_out_now, go_on
-from qd.client.flow import chain, gather
-from qd.client.starting import begin, compose
-from qd.handlers.options import NO_OPTIONS
 from qd.protocol import keys
 from qd.protocol.flow import Place
-from qd.protocol.ops.flows import News, NodeState
+from qd.protocol.ops.flows import NodeState
 from tests.cli.conftest import Cli, Store
-from tests.maintenance.lab import COMPOSER
-
-ORDER = "order-7"
+from tests.cli.flows import ORDER, store_order, tell
 
 
 def task_id(number: int) -> str:
     return Place(ORDER, number).task_id
 
 
-def link(task_type: str) -> TaskBuilder:
-    return TaskBuilder(None, task_type).payload({"n": 1})  # type: ignore[arg-type]
-
-
 @pytest.fixture
 def order(store: Store) -> Store:
-    """a >> gather(b, c) >> gather(d, e), of which a has succeeded."""
-    flow = chain(link("a"), gather([link("b"), link("c")]), gather([link("d"), link("e")]))
-    new = compose(flow, COMPOSER, flow_id=ORDER, options_of=lambda _: NO_OPTIONS, headers={})
-    carry_out_now(store.link, begin(new, None))
-    tell(store, 1, NodeState.DONE)
+    store_order(store)
     return store
-
-
-def tell(store: Store, number: int, state: NodeState) -> None:
-    later = time.time() + 5
-    carry_out_now(store.link, go_on("", ORDER, [News(number, state)], clock=lambda: later))
 
 
 def test_ls_shows_flows_that_are_not_over(cli: Cli, order: Store) -> None:

@@ -16,6 +16,7 @@ from qd.protocol.ops.breakers import Ended, Rules
 from qd.protocol.ops.limits import Bounds, Member
 from qd.protocol.progress import Progress, encode
 from tests.cli.conftest import SCHEMAS, Cli, Store, hold_to_schema
+from tests.cli.flows import store_order
 from tests.cli.test_help import PATHS
 
 READING = (
@@ -40,6 +41,9 @@ READING = (
     "server show web-1:7",
     "group ls",
     "breaker ls",
+    "flow ls",
+    "flow show order-7",
+    "task show flow:order-7:1",
     "limit ls",
     "limit show api",
     "stats",
@@ -85,6 +89,7 @@ def full(cli: Cli, store: Store) -> Store:
     store.link.execute(
         breakers.tell(Rules("sms"), [(Member(f"x{n}", "voda"), Ended.FAILURE) for n in range(5)])
     )
+    store_order(store)
     return store
 
 

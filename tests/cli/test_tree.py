@@ -55,6 +55,8 @@ server resume  --all --timeout
 server stop    --all --timeout -y
 group ls       --queue
 group flush    --all --queue
+flow ls        --limit
+flow show      --from --limit
 breaker ls
 breaker reset  --key
 limit ls
