@@ -7,7 +7,7 @@ Enqueueing: options and payload -> message -> Redis, one at a time or many, sync
 - `batcher`: merges what concurrent coroutines enqueue in one turn of the loop
 - `room`: queues with an upper bound; waiting for room
 - `builder`: the same options, one method each
-- `info`: what the caller gets back; `poll_done`: says that a task is done
+- `info`: what the caller gets back; `poll_done`: says that a task is done; `steps`: work of several steps
 - `flow`: tasks that follow each other, pure; `starting` stores a flow, `continuing` moves it on,
   `flow_info` is what the caller gets back
 """

@@ -38,9 +38,9 @@ from qd.protocol.state import TaskState
 if TYPE_CHECKING:
     from qd.client.flow import Flow
     from qd.client.flow_info import FlowInfo
-    from qd.client.poll_done import Steps
     from qd.client.room import QueueBounds, Room
     from qd.client.starting import NewFlow
+    from qd.client.steps import Steps
     from qd.client.waiting import Waiting
 
 DEAD_LETTER_TYPE = "dead_letter"
@@ -173,9 +173,9 @@ class Client:
 
     def enqueue_flow(self, flow: Flow, flow_id: str | None = None) -> FlowInfo:
         """See `Flow.enqueue`."""
-        from qd.client.continuing import carry_out_now
         from qd.client.flow_info import FlowInfo
         from qd.client.starting import begin
+        from qd.client.steps import carry_out_now
 
         new = self._new_flow(flow, flow_id)
         carry_out_now(self._sync_link(), begin(new, self._bounds))
@@ -183,9 +183,9 @@ class Client:
 
     async def aenqueue_flow(self, flow: Flow, flow_id: str | None = None) -> FlowInfo:
         """See `Flow.aenqueue`."""
-        from qd.client.continuing import carry_out
         from qd.client.flow_info import FlowInfo
         from qd.client.starting import begin
+        from qd.client.steps import carry_out
 
         new = self._new_flow(flow, flow_id)
         await carry_out(self._batcher().link, begin(new, self._bounds))
@@ -250,17 +250,17 @@ class Client:
                 queues have this id. Nothing was changed.
             BrokerError: No answer; call again.
         """
-        from qd.client.poll_done import carry_out
+        from qd.client.steps import carry_out_now
 
-        return carry_out(self._poll_steps(task_id, result, queue), self._sync_link())
+        return carry_out_now(self._sync_link(), self._poll_steps(task_id, result, queue))
 
     async def apoll_done(self, task_id: str, result: Any = None, queue: str | None = None) -> bool:
         """`poll_done` for coroutines."""
-        from qd.client.poll_done import acarry_out
+        from qd.client.steps import carry_out
 
-        return await acarry_out(self._poll_steps(task_id, result, queue), self._batcher().link)
+        return await carry_out(self._batcher().link, self._poll_steps(task_id, result, queue))
 
-    def _poll_steps(self, task_id: str, result: Any, queue: str | None) -> Steps:
+    def _poll_steps(self, task_id: str, result: Any, queue: str | None) -> Steps[bool]:
         from qd.client.poll_done import steps
 
         stored = self._composer.stored

@@ -9,23 +9,19 @@ it hears that it is; a link has an id, so that it is not enqueued twice.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from qd import clock as wall
 from qd import failpoint
 from qd.broker.async_link import AsyncLink
-from qd.broker.link import Link
+from qd.client.steps import Steps, asked, carry_out
 from qd.errors import BrokerError
 from qd.protocol.flow import Place, place_of_id
 from qd.protocol.op import Op
 from qd.protocol.ops import flows, tasks
 from qd.protocol.ops.flows import Moved, News, NodeState, Ready
 from qd.protocol.ops.tasks import NewTask
-
-T = TypeVar("T")
-Steps = Generator[Sequence[Op[Any]], list[Any], T]
-"""Yields what is to be carried out in one go, and wants the answers or errors; returns what came of it."""
 
 HOLD = 1.0
 """Seconds for which a flow takes it that whoever has nodes in hand is alive."""
@@ -83,15 +79,6 @@ def go_on(
     return moved
 
 
-def asked(*ops: Op[Any]) -> Steps[list[Any]]:
-    """Carry out operations in one go; returns their answers, or raises the first error."""
-    answers = yield ops
-    for answer in answers:
-        if isinstance(answer, Exception):
-            raise answer
-    return answers
-
-
 def _parts(news: Sequence[News]) -> list[list[News]]:
     """News that can be told in one step each; joins by themselves, because there may be much behind them."""
     links = [one for one in news if one.number > 0]
@@ -118,38 +105,6 @@ def _by_queue(flow: str, ready: Sequence[Ready], now: float) -> list[tuple[Op[An
         )  # fmt: skip
         out.append((op, [one for one, _ in members]))
     return out
-
-
-async def carry_out(link: AsyncLink, steps: Steps[T]) -> T:
-    """Carry out steps, one after the other; raises what they raise."""
-    try:
-        ops = next(steps)
-        while True:
-            try:
-                answers = await link.execute_each(ops)
-            except BrokerError as error:
-                ops = steps.throw(error)
-            else:
-                ops = steps.send(answers)
-    except StopIteration as done:
-        result: T = done.value
-        return result
-
-
-def carry_out_now(link: Link, steps: Steps[T]) -> T:
-    """`carry_out` for synchronous code."""
-    try:
-        ops = next(steps)
-        while True:
-            try:
-                answers = link.execute_each(ops)
-            except BrokerError as error:
-                ops = steps.throw(error)
-            else:
-                ops = steps.send(answers)
-    except StopIteration as done:
-        result: T = done.value
-        return result
 
 
 async def settle(link: AsyncLink, queue_prefix: str, queue: str, ids: Sequence[str]) -> int:

@@ -6,22 +6,16 @@ The steps are the same for synchronous callers, coroutines and the shell; each c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
 
-from qd.broker.async_link import AsyncLink
-from qd.broker.link import Link
+from qd.client.steps import Steps, asked
 from qd.errors import DecodeError, TaskNotFound, WrongState
 from qd.protocol import codec, polling
 from qd.protocol.message import TaskMessage
-from qd.protocol.op import Op
 from qd.protocol.ops import inspect, inspect_queues, polls
 from qd.protocol.ops.inspect import Stored
 from qd.protocol.ops.polls import Told
-
-Steps = Generator[Sequence[Op[Any]], list[Any], bool]
-"""Yields what is to be carried out in one go, wants the answers, and returns whether the task has ended."""
 
 MayBePoll = Callable[[str], bool]
 """Tells of a task type whether its tasks may be polls, as far as this program knows."""
@@ -38,9 +32,9 @@ def steps(
     prefix: str,
     may_be_poll: MayBePoll,
     clock: Callable[[], float],
-) -> Steps:
+) -> Steps[bool]:
     """
-    End a task as done. *queue* is the name it is stored by; None: in which of those with *prefix* it is.
+    End a task as done; returns False if it runs, and will end with this look. *queue* is the name it is stored by; None: in which of those with *prefix* it is.
 
     Raises:
         TaskNotFound: There is none with this id.
@@ -50,7 +44,7 @@ def steps(
     if where is None:
         where = yield from _find(task_id, prefix)
     for _ in range(_TRIES):
-        (stored,) = yield [inspect.read_task(where, task_id)]
+        (stored,) = yield from asked(inspect.read_task(where, task_id))
         if stored is None:
             raise TaskNotFound(
                 f'There is no task "{task_id}" in queue "{where}".',
@@ -63,7 +57,7 @@ def steps(
                 hint="Only what @app.poll handles can be told that it is done.",
             )
         now = clock()
-        (told,) = yield [
+        (told,) = yield from asked(
             polls.done(
                 where,
                 task_id,
@@ -73,7 +67,7 @@ def steps(
                 day=datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d"),
                 now=int(now),
             )
-        ]
+        )
         # Gone since that look: it has ended, maybe by this very step, whose answer was lost.
         if told in (Told.ENDED, Told.GONE):
             return True
@@ -88,30 +82,10 @@ def steps(
     )
 
 
-def carry_out(taken: Steps, link: Link) -> bool:
-    """Carry out the steps; returns what they return, raises what they and the link raise."""
-    try:
-        ops = next(taken)
-        while True:
-            ops = taken.send(link.execute_many(ops))
-    except StopIteration as end:
-        return bool(end.value)
-
-
-async def acarry_out(taken: Steps, link: AsyncLink) -> bool:
-    """`carry_out` for coroutines."""
-    try:
-        ops = next(taken)
-        while True:
-            ops = taken.send(await link.execute_many(ops))
-    except StopIteration as end:
-        return bool(end.value)
-
-
-def _find(task_id: str, prefix: str) -> Generator[Sequence[Op[Any]], list[Any], str]:
-    (names,) = yield [inspect_queues.names()]
+def _find(task_id: str, prefix: str) -> Steps[str]:
+    (names,) = yield from asked(inspect_queues.names())
     own: list[str] = [name for name in names if name.startswith(prefix)]
-    found = (yield [inspect.read_task(name, task_id) for name in own]) if own else []
+    found = yield from asked(*(inspect.read_task(name, task_id) for name in own))
     there = [name for name, stored in zip(own, found, strict=True) if stored is not None]
     if not there:
         raise TaskNotFound(

@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 
 from qd import clock
 from qd.client.compose import Composer
-from qd.client.continuing import Steps, asked, go_on
+from qd.client.continuing import go_on
 from qd.client.flow import Flow, Plan, plan
 from qd.client.ids import new_id
 from qd.client.room import QueueBounds
+from qd.client.steps import Steps, asked
 from qd.errors import BrokerError, FlowIdConflict, InvalidName, QueueFull, UsageError
 from qd.handlers.options import TaskOptions
 from qd.protocol import names

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from qd.client.poll_done import carry_out, steps
+from qd.client.poll_done import steps
+from qd.client.steps import carry_out_now
 from qd.errors import DecodeError, TaskNotFound, WrongState
 from qd.inspector.bulk import CANNOT, HINT_ACTIVE, BulkActions, Change, lock_of
 from qd.protocol import codec
@@ -131,7 +132,7 @@ class Tasks(BulkActions):
             may_be_poll=lambda _: True,
             clock=self._clock,
         )
-        return carry_out(taken, self._link)
+        return carry_out_now(self._link, taken)
 
     def cancel(self, task_id: str) -> int:
         """

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 
 from qd import clock
 from qd.broker.async_link import AsyncLink
-from qd.client.continuing import HOLD, carry_out, go_on, settle
+from qd.client.continuing import HOLD, go_on, settle
+from qd.client.steps import carry_out
 from qd.errors import BrokerUnavailable
 from qd.maintenance.counters import Counters
 from qd.maintenance.each_queue import EachQueue, Troubles

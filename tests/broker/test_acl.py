@@ -12,8 +12,9 @@ from qd.broker.endpoint import Endpoint, Topology
 from qd.broker.link import Link
 from qd.client.builder import TaskBuilder
 from qd.client.compose import Composer
-from qd.client.continuing import carry_out_now, settle
+from qd.client.continuing import settle
 from qd.client.starting import begin, compose
+from qd.client.steps import carry_out_now
 from qd.errors import BrokerRefused
 from qd.handlers.options import NO_OPTIONS
 from qd.protocol import keys

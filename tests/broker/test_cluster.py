@@ -14,9 +14,10 @@ from qd.broker.endpoint import Endpoint, parse_addresses
 from qd.broker.link import ClusterLink, Link
 from qd.client.builder import TaskBuilder
 from qd.client.compose import Composer
-from qd.client.continuing import carry_out, carry_out_now, settle
+from qd.client.continuing import settle
 from qd.client.flow import gather
 from qd.client.starting import begin, compose
+from qd.client.steps import carry_out, carry_out_now
 from qd.errors import BrokerRefused, BrokerUnavailable
 from qd.handlers.options import NO_OPTIONS
 from qd.protocol import keys

@@ -9,7 +9,8 @@ import pytest
 
 from qd.broker.link import Link
 from qd.client import continuing
-from qd.client.continuing import Steps, carry_out_now, go_on
+from qd.client.continuing import go_on
+from qd.client.steps import Steps, carry_out_now
 from qd.errors import BrokerRefused
 from qd.protocol import keys
 from qd.protocol.flow import Place, place_of_id

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 
 from qd.client.builder import TaskBuilder
-from qd.client.continuing import carry_out_now, go_on
+from qd.client.continuing import go_on
 from qd.client.flow import chain, gather
 from qd.client.starting import begin, compose
+from qd.client.steps import carry_out_now
 from qd.handlers.options import NO_OPTIONS
 from qd.protocol.ops.flows import News, NodeState
 from tests.cli.conftest import Store

@@ -7,9 +7,9 @@ import time
 import pytest
 
 from qd.client.builder import TaskBuilder
-from qd.client.continuing import carry_out
 from qd.client.flow import Flow, chain, gather
 from qd.client.starting import NewFlow, begin, compose, store_and_start
+from qd.client.steps import carry_out
 from qd.maintenance.counters import Counters
 from qd.maintenance.flows import Flows
 from qd.protocol import codec, keys
