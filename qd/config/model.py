@@ -70,7 +70,7 @@ class WorkerSettings:
     )
     concurrency: int = setting(
         10,
-        "tasks at a time in each process",
+        "tasks at a time in each process; with 1, plain functions run in its main thread",
         WHOLE,
         minimum=1,
         maximum=100_000,
