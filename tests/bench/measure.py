@@ -22,7 +22,7 @@ from qd.client.client import Client, NewEnqueue
 from qd.config.load import from_mapping
 from qd.protocol import keys
 from qd.protocol.ops.tasks import announce
-from tests.support.procs import cpu_seconds_of, descendants_of
+from tests.support.procs import cpu_seconds_of, descendants_of, environment
 from tests.support.servers import RedisServer
 from tests.support.wait import eventually
 
@@ -69,7 +69,7 @@ def started(
         process = subprocess.Popen(
             list(command),
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT), **(env or {})},
+            env=environment(**(env or {})),
             stdout=out,
             stderr=out,
             start_new_session=True,

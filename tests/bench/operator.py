@@ -24,11 +24,11 @@ import redis
 
 from qd.protocol import codec, keys
 from qd.protocol.message import TaskMessage, Terms
-from tests.bench.measure import ROOT, wait_ready, worker
+from tests.bench.measure import wait_ready, worker
 from tests.bench.report import Row
 from tests.bench.scenes import play
 from tests.cli.screen import Terminal
-from tests.support.procs import cpu_seconds_of
+from tests.support.procs import cpu_seconds_of, environment
 from tests.support.servers import RedisServer
 from tests.support.wait import eventually
 
@@ -142,8 +142,7 @@ def dash(server: RedisServer, folder: Path, scale: float) -> list[Row]:
 
 
 def _environment(server: RedisServer) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return {**kept, "PYTHONPATH": str(ROOT), "QD_REDIS__ADDRS": server.tcp_url}
+    return environment(QD_REDIS__ADDRS=server.tcp_url)
 
 
 def _times(words: list[str], env: dict[str, str], runs: int = 20) -> list[float]:

@@ -23,6 +23,7 @@ from tests.bench.measure import (
     worker,
 )
 from tests.compat.asynq_build import build
+from tests.support.procs import environment
 from tests.support.servers import RedisServer
 from tests.support.wait import eventually
 
@@ -88,7 +89,7 @@ def _import() -> float:
     """How long Python takes to start and import what a supervisor imports before it forks, in ms."""
     program = "import qd.cli.main, qd.cli.worker, qd.app.run, qd.app.children"
     began = time.perf_counter()
-    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, env=environment())
     return (time.perf_counter() - began) * 1000
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos import journal
-from tests.support.procs import ROOT, children_of, descendants_of, state_of
+from tests.support.procs import ROOT, children_of, descendants_of, environment, state_of
 from tests.support.wait import eventually
 
 RESTART_AFTER = 0.2
@@ -153,7 +153,7 @@ class Host:
             self._process = subprocess.Popen(
                 command,
                 cwd=ROOT,
-                env={**os.environ, "QD_CONFIG": str(self._file), **self._env},
+                env=environment(QD_CONFIG=str(self._file), **self._env),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,

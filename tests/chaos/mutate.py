@@ -21,8 +21,6 @@ from tests.chaos.mutations import MUTATIONS, Mutation
 
 ROOT = Path(__file__).parents[2]
 _COPIED = ("qd", "tests", "pyproject.toml", "config", "README.md")
-# A text that was changed and changed back within a second would be taken from the cache.
-_ENVIRONMENT = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
 _LIMIT = 120
 """Seconds for one test; one that hangs has noticed something, too."""
 
@@ -60,9 +58,12 @@ def _is_noticed(copy: Path, mutation: Mutation) -> bool:
 def _test(copy: Path, *tests: str) -> int:
     # From the copy: the current folder stands before the installed package in the path.
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
+    # Of their own: a text that was changed and changed back within a second is not told apart.
+    compiled = tempfile.mkdtemp(prefix="compiled-", dir=copy)
+    env = {**os.environ, "PYTHONPYCACHEPREFIX": compiled}
     try:
         return subprocess.run(
-            command, cwd=copy, env=_ENVIRONMENT, capture_output=True, timeout=_LIMIT * len(tests)
+            command, cwd=copy, env=env, capture_output=True, timeout=_LIMIT * len(tests)
         ).returncode
     except subprocess.TimeoutExpired:
         return _RED

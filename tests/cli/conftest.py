@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,6 +29,7 @@ from qd.protocol.message import SchedulerEntry, ServerInfo, TaskMessage, Terms, 
 from qd.protocol.ops import cron, presence, tasks
 from qd.protocol.ops.tasks import NewTask
 from qd.protocol.state import TaskState
+from tests.support.procs import environment
 
 SECOND = 1_000_000_000
 """In nanoseconds."""
@@ -43,9 +43,8 @@ def _is_moment(text: object) -> bool:
     return isinstance(text, str) and text.endswith("Z") and bool(datetime.fromisoformat(text))
 
 
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-ENVIRONMENT.pop("PYTHONDONTWRITEBYTECODE", None)
-"""For programs started by tests, which run in other folders. Users have them compiled."""
+ENVIRONMENT = environment()
+"""For programs started by tests, which run in other folders."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -74,6 +74,16 @@ class Lines:
             self._stream.close()
 
 
+def environment(**more: str) -> dict[str, str]:
+    """
+    The environment of a program that a test starts, in whatever folder: with this source, and *more*.
+
+    Compiled code is kept, as it is where qd is installed: to compile all of it takes longer than to start.
+    """
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "PYTHONPATH": str(ROOT), **more}
+
+
 class Proc:
     """A running program. `out` and `err` are its lines."""
 
@@ -81,7 +91,7 @@ class Proc:
         self._popen = subprocess.Popen(
             list(command),
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **(env or {})},
+            env=environment(PYTHONUNBUFFERED="1", **(env or {})),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
