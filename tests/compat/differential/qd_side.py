@@ -153,11 +153,11 @@ class QdSide:
         self._link.execute(upkeep.delete_expired_completed(QUEUE, now=self._now, limit=100))
 
     def _recover(self, op: dict[str, Any]) -> None:
-        """`rounds` (1) of the recoverer, a minute apart: some things it wants to see twice."""
+        """`rounds` (1) of the recoverer, a minute each: some things it wants to see twice, and no gap between."""
         link: Any = _Awaitable(self._link)
         recoverer = Recoverer(link, [QUEUE], _RULES, interval=1, counts=Counters())
-        for number in range(op.get("rounds", 1)):
-            asyncio.run(recoverer.step(self._now + 60 * number))
+        for second in range(0, 60 * op.get("rounds", 1) - 59, 1):
+            asyncio.run(recoverer.step(self._now + second))
 
     def _stage(self, op: dict[str, Any]) -> str:
         step = groups.check(
