@@ -91,7 +91,7 @@ class Proc:
         self._popen = subprocess.Popen(
             list(command),
             cwd=ROOT,
-            env=environment(PYTHONUNBUFFERED="1", **(env or {})),
+            env=environment(**{"PYTHONUNBUFFERED": "1", **(env or {})}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
