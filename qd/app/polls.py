@@ -57,10 +57,8 @@ class DeclaresPolls:
         Raises:
             UsageError: As with `task`, or one of these makes no sense.
         """
-        own, poll = (
-            TaskOptions.of(**options),
-            make_poll(initial_delay, max_delay, give_up_after, key),
-        )
+        own = TaskOptions.of(**options)
+        poll = make_poll(initial_delay, max_delay, give_up_after, key)
 
         def decorate(function: Callable[P, R]) -> TaskHandle[P, R]:
             handler = make_handler(

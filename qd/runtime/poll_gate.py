@@ -124,14 +124,13 @@ class PollGate:
         value = "" if poll is None else poll.lock_of(run.message)
         if handler is None or poll is None or not value:
             return None
-        task = keys.task(run.queue, run.held.id)
         before = polling.read(run.message.terms.headers)
         return _Look(
             name=f"{self._queue_prefix}poll:{handler.pattern}:{value}",
             pattern=handler.pattern,
             value=value,
-            task=task,
-            owner=f"{task} {uuid.uuid4().hex}",
+            task=run.key,
+            owner=f"{run.key} {uuid.uuid4().hex}",
             delay=poll.rules.delay(0 if before is None else before.looks),
             renewed_at=time.monotonic(),
         )
