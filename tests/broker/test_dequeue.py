@@ -33,7 +33,7 @@ def test_a_task_becomes_active_under_a_lease_and_nothing_else_is_written(
             "state": b"active",
             "qd_owner": OWNER.encode(),
         },
-        f"qd:{{mail}}:fetch:{OWNER}": ["n", "t1"],
+        f"qd:{{mail}}:fetch:{OWNER}": b"n\x91\xa2t1",
     }
     assert 0 < raw.ttl(keys.fetch("mail", OWNER)) <= 120
 
@@ -161,7 +161,7 @@ def test_a_key_of_another_type_leaves_everything_untouched(
 ) -> None:
     queue.enqueue("t1")
     raw.delete(key)
-    raw.set(key, "something else")
+    raw.hset(key, "something", "else")
     before = snapshot(raw)
     with pytest.raises(BrokerRefused, match="WRONGTYPE"):
         queue.take()

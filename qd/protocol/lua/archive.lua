@@ -14,7 +14,7 @@
 -- ARGV[4]  now              Unix seconds
 -- ARGV[5]  oldest           Unix seconds; entries up to here are trimmed
 -- ARGV[6]  keep             entries at most
--- ARGV[7..] per task: id, low, high (lease scores), message ('' = keep the bytes that are there)
+-- ARGV[7..] per task: id, lease, message ('' = keep the bytes that are there)
 -- Returns  per task: 1 archived, 0 gone, -1 stale; then how many old entries were trimmed
 -- include: types
 -- include: fence
@@ -27,7 +27,7 @@ if bad then
   return bad
 end
 local ended = 0
-local ids, replies = claim(KEYS[1], KEYS[2], ARGV[1], ARGV[2], 7, 4)
+local ids, replies = claim(KEYS[1], KEYS[2], ARGV[1], ARGV[2], 7, 3)
 for n = 1, #ids do
   if replies[n] == 1 then
     ended = ended + 1
@@ -37,7 +37,7 @@ end
 local trimmed = ended > 0 and trim_archived(ARGV[1], KEYS[3], ARGV[5], tonumber(ARGV[6]) - ended) or 0
 for n, id in ipairs(ids) do
   if replies[n] == 1 then
-    local task, message = ARGV[1] .. id, ARGV[4 * n + 6]
+    local task, message = ARGV[1] .. id, ARGV[3 * n + 6]
     redis.call('ZREM', KEYS[2], id)
     redis.call('ZADD', KEYS[3], ARGV[4], id)
     if message ~= '' then

@@ -8,8 +8,8 @@
 -- ARGV[1]  task_prefix      asynq:{q}:t:
 -- ARGV[2]  owner
 -- ARGV[3]  stats_expire_at  Unix seconds
--- ARGV[4]  width            arguments per task: 3, or 4 if there are unique ones among them
--- ARGV[5..] per task: id, low, high (lease scores) [, unique_key ('' = none)]
+-- ARGV[4]  width            arguments per task: 2, or 3 if there are unique ones among them
+-- ARGV[5..] per task: id, lease [, unique_key ('' = none)]
 -- Returns  per task: 1 done, 0 gone, -1 stale
 -- include: types
 -- include: fence
@@ -21,21 +21,21 @@ if bad then
   return bad
 end
 local width = tonumber(ARGV[4])
-local ended, tasks = {}, {}
+local ended, tasks, count = {}, {}, 0
 local ids, replies = claim(KEYS[1], KEYS[2], ARGV[1], ARGV[2], 5, width)
 for n, id in ipairs(ids) do
   if replies[n] == 1 then
-    ended[#ended + 1] = id
-    tasks[#tasks + 1] = ARGV[1] .. id
+    count = count + 1
+    ended[count], tasks[count] = id, ARGV[1] .. id
     --> note_move(id, 'active', '')
-    if width == 4 then
-      unlock(ARGV[4 * n + 4], id)
+    if width == 3 then
+      unlock(ARGV[3 * n + 4], id)
     end
   end
 end
-if #ended > 0 then
+if count > 0 then
   redis.call('ZREM', KEYS[2], unpack(ended))
   redis.call('DEL', unpack(tasks))
-  bump(KEYS[4], KEYS[3], #ended, ARGV[3])
+  bump(KEYS[4], KEYS[3], count, ARGV[3])
 end
 return replies

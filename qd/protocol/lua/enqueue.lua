@@ -12,31 +12,32 @@ local bad = check_types({ [KEYS[1]] = 'list' })
 if bad then
   return bad
 end
-local width = tonumber(ARGV[3])
-local replies, pushed = {}, {}
+local call, prefix, now_ns, width = redis.call, ARGV[1], ARGV[2], tonumber(ARGV[3])
+local replies, pushed, count = {}, {}, 0
 for i = 4, #ARGV, width do
   local id, unique_key = ARGV[i], width == 4 and ARGV[i + 2] or ''
-  local task = ARGV[1] .. id
+  local task = prefix .. id
   local reply = 1
-  if redis.call('EXISTS', task) == 1 then
+  if call('EXISTS', task) == 1 then
     reply = in_use(task)
   elseif unique_key ~= '' then
     -- The id is checked before the lock is taken, so a conflict leaves no lock behind.
-    if redis.call('SET', unique_key, id, 'NX', 'EX', ARGV[i + 3]) then
-      redis.call('HSET', task, 'msg', ARGV[i + 1], 'state', 'pending', 'pending_since', ARGV[2], 'unique_key', unique_key)
+    if call('SET', unique_key, id, 'NX', 'EX', ARGV[i + 3]) then
+      call('HSET', task, 'msg', ARGV[i + 1], 'state', 'pending', 'pending_since', now_ns, 'unique_key', unique_key)
     else
       reply = locked(unique_key)
     end
   else
-    redis.call('HSET', task, 'msg', ARGV[i + 1], 'state', 'pending', 'pending_since', ARGV[2])
+    call('HSET', task, 'msg', ARGV[i + 1], 'state', 'pending', 'pending_since', now_ns)
   end
   if reply == 1 then
-    pushed[#pushed + 1] = id
+    count = count + 1
+    pushed[count] = id
     --> note_move(id, '', 'pending')
   end
   replies[#replies + 1] = reply
 end
-for from = 1, #pushed, 500 do
-  redis.call('LPUSH', KEYS[1], unpack(pushed, from, math.min(from + 499, #pushed)))
+for from = 1, count, 500 do
+  call('LPUSH', KEYS[1], unpack(pushed, from, math.min(from + 499, count)))
 end
 return replies

@@ -2,7 +2,7 @@
 -- (`poll_done`). A batch, each task fenced.
 --
 -- The other script is `take_in` here: complete, retry or archive. Its arguments begin with task_prefix and
--- owner, those of each task with id, low and high.
+-- owner, those of each task with id and lease.
 --
 -- flags: allow-oom
 -- KEYS[1]  active           LIST   asynq:{q}:active
@@ -64,7 +64,7 @@ end
 for n, result in pairs(told) do
   local at = first + head + width * (n - 1)
   local id = ARGV[at]
-  local mine = fence(ARGV[1] .. id, ARGV[2], lease_scores(KEYS[2], { id })[1], ARGV[at + 1], ARGV[at + 2])
+  local mine = fence(ARGV[1] .. id, ARGV[2], lease_scores(KEYS[2], { id })[1], ARGV[at + 1])
   if mine == 1 and redis.call('LREM', KEYS[1], 1, id) == 0 then
     mine = -1
   end

@@ -11,7 +11,7 @@
 -- ARGV[1]  task_prefix      asynq:{q}:t:
 -- ARGV[2]  owner
 -- ARGV[3]  now_ns           nanoseconds
--- ARGV[4..] per task: id, low, high (lease scores), until (Unix seconds), what it waits for
+-- ARGV[4..] per task: id, lease, until (Unix seconds), what it waits for
 -- Returns  per task: 1 parked, 0 gone, -1 stale
 -- include: types
 -- include: fence
@@ -21,10 +21,10 @@ if bad then
   return bad
 end
 local called = {}
-local ids, replies = claim(KEYS[1], KEYS[2], ARGV[1], ARGV[2], 4, 5)
+local ids, replies = claim(KEYS[1], KEYS[2], ARGV[1], ARGV[2], 4, 4)
 for n, id in ipairs(ids) do
   if replies[n] == 1 then
-    local at, task = 5 * n - 1, ARGV[1] .. id
+    local at, task = 4 * n, ARGV[1] .. id
     redis.call('ZREM', KEYS[2], id)
     -- It was taken alone: a group it once came from must not have it back.
     if redis.call('HDEL', task, 'qd_called') == 1 then
@@ -33,10 +33,10 @@ for n, id in ipairs(ids) do
       redis.call('HDEL', task, 'qd_owner', 'qd_front', 'group')
       --> note_move(id, 'active', 'pending', 'what it was to wait for has come')
     else
-      redis.call('ZADD', KEYS[3], ARGV[at + 3], id)
-      redis.call('HSET', task, 'state', 'scheduled', 'qd_waits', ARGV[at + 4])
+      redis.call('ZADD', KEYS[3], ARGV[at + 2], id)
+      redis.call('HSET', task, 'state', 'scheduled', 'qd_waits', ARGV[at + 3])
       redis.call('HDEL', task, 'qd_owner', 'qd_front', 'group')
-      --> note_move(id, 'active', 'scheduled', 'waits for ' .. ARGV[at + 4], ARGV[at + 3])
+      --> note_move(id, 'active', 'scheduled', 'waits for ' .. ARGV[at + 3], ARGV[at + 2])
     end
   end
 end

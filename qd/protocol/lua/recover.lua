@@ -38,7 +38,7 @@ local scores = lease_scores(KEYS[3], ids)
 for n = #ids, 1, -1 do
   local at = 4 * n + 3
   local id, task = ids[n], ARGV[1] .. ids[n]
-  local mine = fence(task, ARGV[at + 1], scores[n], ARGV[at + 2], ARGV[at + 2])
+  local mine = fence(task, ARGV[at + 1], scores[n], ARGV[at + 2])
   -- Without a lease there is nothing that has run out.
   if mine == 1 and (not scores[n] or redis.call('LREM', KEYS[2], -1, id) == 0) then
     mine = -1

@@ -7,7 +7,7 @@
 -- ARGV[1]  task_prefix      asynq:{q}:t:
 -- ARGV[2]  owner
 -- ARGV[3]  now_ns           nanoseconds
--- ARGV[4..] per task: id, low, high (lease scores)
+-- ARGV[4..] per task: id, lease
 -- Returns  per task: 1 put back, 0 gone, -1 stale
 -- include: types
 -- include: fence
@@ -16,14 +16,14 @@ if bad then
   return bad
 end
 local ids, replies = {}, {}
-for i = 4, #ARGV, 3 do
+for i = 4, #ARGV, 2 do
   ids[#ids + 1] = ARGV[i]
 end
 local scores = lease_scores(KEYS[2], ids)
 for n, id in ipairs(ids) do
-  local at = 3 * n + 1
+  local at = 2 * n + 2
   local task = ARGV[1] .. id
-  local mine = fence(task, ARGV[2], scores[n], ARGV[at + 1], ARGV[at + 2])
+  local mine = fence(task, ARGV[2], scores[n], ARGV[at + 1])
   if mine == 1 and redis.call('LREM', KEYS[1], 1, id) == 0 then
     mine = -1
   end

@@ -11,7 +11,7 @@
 -- ARGV[1]  task_prefix      asynq:{q}:t:
 -- ARGV[2]  owner
 -- ARGV[3]  stats_expire_at  Unix seconds
--- ARGV[4..] per task: id, low, high (lease scores), message, retry_at (Unix seconds), is_failure (0 or 1)
+-- ARGV[4..] per task: id, lease, message, retry_at (Unix seconds), is_failure (0 or 1)
 -- Returns  per task: 1 moved, 0 gone, -1 stale
 -- include: types
 -- include: fence
@@ -22,16 +22,16 @@ if bad then
   return bad
 end
 local failures = 0
-local ids, replies = claim(KEYS[1], KEYS[2], ARGV[1], ARGV[2], 4, 6)
+local ids, replies = claim(KEYS[1], KEYS[2], ARGV[1], ARGV[2], 4, 5)
 for n, id in ipairs(ids) do
   if replies[n] == 1 then
-    local at, task = 6 * n - 2, ARGV[1] .. id
+    local at, task = 5 * n - 1, ARGV[1] .. id
     redis.call('ZREM', KEYS[2], id)
-    redis.call('ZADD', KEYS[3], ARGV[at + 4], id)
-    redis.call('HSET', task, 'msg', ARGV[at + 3], 'state', 'retry')
+    redis.call('ZADD', KEYS[3], ARGV[at + 3], id)
+    redis.call('HSET', task, 'msg', ARGV[at + 2], 'state', 'retry')
     redis.call('HDEL', task, 'qd_owner')
-    --> note_move(id, 'active', 'retry', said(ARGV[at + 3]), ARGV[at + 4], ARGV[at + 5])
-    failures = failures + tonumber(ARGV[at + 5])
+    --> note_move(id, 'active', 'retry', said(ARGV[at + 2]), ARGV[at + 3], ARGV[at + 4])
+    failures = failures + tonumber(ARGV[at + 4])
   end
 end
 bump(KEYS[5], KEYS[4], failures, ARGV[3])

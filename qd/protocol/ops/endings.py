@@ -53,6 +53,11 @@ class Held(Struct, frozen=True, gc=False):
     low: int
     high: int
 
+    @property
+    def lease(self) -> int | str:
+        """As scripts want it: the score, or the range of it (`lib/fence.lua`)."""
+        return self.low if self.low == self.high else f"{self.low}..{self.high}"
+
 
 class Ending(Struct, gc=False):
     """How one held task ends. Only the fields that the operation needs are looked at."""
@@ -93,10 +98,10 @@ def done(
     """Forget tasks that succeeded; releases their locks, counts them on *day* (UTC)."""
     args: list[Argument] = [keys.task_prefix(queue), owner, now + constants.STATS_TTL]
     unique = any(ending.unique_key for ending in endings)
-    args.append(4 if unique else 3)
+    args.append(3 if unique else 2)
     for ending in endings:
         held = ending.held
-        args += (held.id, held.low, held.high)
+        args += (held.id, held.lease)
         if unique:
             args.append(ending.unique_key)
     return script(
@@ -126,7 +131,7 @@ def complete(
     args: list[Argument] = [keys.task_prefix(queue), owner, now + constants.STATS_TTL]
     for ending in endings:
         held, result = ending.held, ending.result
-        args += (held.id, held.low, held.high, ending.unique_key, ending.message, ending.at)
+        args += (held.id, held.lease, ending.unique_key, ending.message, ending.at)
         args += (0, b"") if result is None else (1, result)
     return script(
         _COMPLETE,
@@ -149,7 +154,7 @@ def retry(
     args: list[Argument] = [keys.task_prefix(queue), owner, now + constants.STATS_TTL]
     for ending in endings:
         held = ending.held
-        args += (held.id, held.low, held.high, ending.message, ending.at, int(ending.is_failure))
+        args += (held.id, held.lease, ending.message, ending.at, int(ending.is_failure))
     return script(
         _RETRY,
         [keys.active(queue), keys.lease(queue), keys.retry(queue), *_stats(queue, day)],
@@ -176,7 +181,7 @@ def archive(
     ]
     for ending in endings:
         held = ending.held
-        args += (held.id, held.low, held.high, ending.message)
+        args += (held.id, held.lease, ending.message)
     return script(
         _ARCHIVE,
         [keys.active(queue), keys.lease(queue), keys.archived(queue), *_stats(queue, day)],
@@ -189,7 +194,7 @@ def requeue(queue: str, owner: str, held: Sequence[Held], *, now_ns: int) -> Op[
     """Put tasks back at the head of their line: next to run, no retry charged."""
     args: list[Argument] = [keys.task_prefix(queue), owner, now_ns]
     for one in held:
-        args += (one.id, one.low, one.high)
+        args += (one.id, one.lease)
     return script(
         _REQUEUE, [keys.active(queue), keys.lease(queue), keys.pending(queue)], args, _fates
     )
@@ -206,7 +211,7 @@ def park(
     args: list[Argument] = [keys.task_prefix(queue), owner, now * 1_000_000_000]
     for ending in endings:
         held = ending.held
-        args += (held.id, held.low, held.high, ending.at, ending.waits)
+        args += (held.id, held.lease, ending.at, ending.waits)
     return script(
         _PARK,
         [keys.active(queue), keys.lease(queue), keys.scheduled(queue), keys.pending(queue)],
@@ -237,7 +242,7 @@ def extend(queue: str, owner: str, held: Sequence[Held], *, lease_until: int) ->
     """Renew leases until *lease_until* (Unix seconds). Safe to repeat."""
     args: list[Argument] = [keys.task_prefix(queue), owner, lease_until]
     for one in held:
-        args += (one.id, one.low, one.high)
+        args += (one.id, one.lease)
     return script(_EXTEND, [keys.lease(queue)], args, _fates)
 
 
@@ -245,7 +250,7 @@ def note_progress(queue: str, owner: str, told: Sequence[tuple[Held, bytes]]) ->
     """Keep how far running tasks say they are. Safe to repeat."""
     args: list[Argument] = [keys.task_prefix(queue), owner]
     for held, progress in told:
-        args += (held.id, held.low, held.high, progress)
+        args += (held.id, held.lease, progress)
     return script(_NOTE_PROGRESS, [keys.lease(queue)], args, _fates)
 
 
@@ -254,6 +259,6 @@ def write_result(queue: str, owner: str, held: Held, result: bytes) -> Op[Fate]:
     return script(
         _WRITE_RESULT,
         [keys.task(queue, held.id), keys.lease(queue)],
-        [owner, result, held.id, held.low, held.high],
+        [owner, result, held.id, held.lease],
         Fate,
     )

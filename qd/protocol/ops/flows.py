@@ -27,7 +27,7 @@ _DUE = Script("flows_due")
 _END_LINKS = {name: Script("end_links", around=name) for name in ("complete", "archive", "done")}
 
 # Arguments of the scripts that end tasks: those before the tasks, and those of each.
-_SHAPES = {"complete": (3, 8), "archive": (6, 4), "done": (4, 3)}
+_SHAPES = {"complete": (3, 7), "archive": (6, 3), "done": (4, 2)}
 
 KEEP_BROKEN = 7 * 24 * 3600
 """Seconds that a flow is kept which cannot go on."""

@@ -24,7 +24,7 @@ _DONE = Script("poll_done")
 
 # Of the arguments of each script: how many come before the tasks, how many a task has, and where among
 # those its result stands, and whether it has failed.
-_SHAPES = {"complete": (3, 8, 6, 0), "retry": (3, 6, 0, 5), "archive": (6, 4, 0, 0)}
+_SHAPES = {"complete": (3, 7, 5, 0), "retry": (3, 5, 0, 4), "archive": (6, 3, 0, 0)}
 
 
 class Told(IntEnum):

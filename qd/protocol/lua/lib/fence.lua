@@ -1,7 +1,10 @@
 -- A worker may end or extend a task only while the lease is its own: the owner noted in the hash and
--- a score it wrote itself (or may have written: low..high, if an answer was lost).
+-- a score it wrote itself. `lease` is that score, or `low..high` if it is one of these, an answer being lost.
 -- Answers: 1 mine, 0 gone (the task no longer exists), -1 stale (it is somebody else's now).
 local function lease_scores(lease, ids)
+  if #ids > 0 and #ids <= 500 then
+    return redis.call('ZMSCORE', lease, unpack(ids))
+  end
   local scores = {}
   for from = 1, #ids, 500 do
     local part = redis.call('ZMSCORE', lease, unpack(ids, from, math.min(from + 499, #ids)))
@@ -12,32 +15,27 @@ local function lease_scores(lease, ids)
   return scores
 end
 
-local function fence(task, owner, score, low, high)
+-- Is the score in the set of leases one that its owner may have written? None is there although the owner
+-- is right: it was evicted, or lost in a restore; the task is still its own.
+local function same_lease(score, lease, owner)
+  -- Compared as text first, for that is what it nearly always comes to.
+  if score == lease then
+    return true
+  elseif not score then
+    return owner ~= ''
+  end
+  local low, high = string.match(lease, '^(%d+)%.%.(%d+)$')
+  return tonumber(score) >= tonumber(low or lease) and tonumber(score) <= tonumber(high or lease)
+end
+
+local function fence(task, owner, score, lease)
   -- pcall: what fails here would leave the rest of a batch half done.
   local found = redis.pcall('HMGET', task, 'state', 'qd_owner')
-  if found.err then
-    return -1
+  if not found.err and not found[1] and redis.call('EXISTS', task) == 0 then
+    return 0
   end
-  if not found[1] then
-    if redis.call('EXISTS', task) == 0 then
-      return 0
-    end
-    return -1
-  end
-  if found[1] ~= 'active' or (found[2] or '') ~= owner then
-    return -1
-  end
-  -- Compared as text first, for that is what it nearly always comes to.
-  if score and (score ~= low or low ~= high) then
-    score = tonumber(score)
-    if score < tonumber(low) or score > tonumber(high) then
-      return -1
-    end
-  elseif not score and owner == '' then
-    return -1
-  end
-  -- No lease although the owner is right: it was evicted or lost in a restore; the task is still mine.
-  return 1
+  local mine = found[1] == 'active' and (found[2] or '') == owner and same_lease(score, lease, owner)
+  return mine and 1 or -1
 end
 
 -- Which end of the active list is the id near? A long list is slow to search from the wrong one.
