@@ -176,7 +176,10 @@ def scheduler_history(entry_id: str) -> str:
 
 
 def fetch(queue: str, owner: str) -> str:
-    """qd: what the last fetch of one worker took (nonce, then ids in MessagePack), so that a lost reply can be asked for again."""
+    """
+    qd: what the last fetch of one worker took, so that a lost reply can be asked for again: its nonce,
+    then the ids in MessagePack.
+    """
     return f"qd:{{{queue}}}:fetch:{owner}"
 
 

@@ -28,6 +28,7 @@ class Gauge:
         self.most: Counter[str] = Counter()
         self.order: list[Any] = []
         self.started: list[float] = []
+        self.gates: dict[int, asyncio.Event] = {}
 
     async def run(self, tenant: str, number: int, seconds: float) -> None:
         loop = asyncio.get_running_loop()
@@ -37,6 +38,8 @@ class Gauge:
             self.now[name] += 1
             self.most[name] = max(self.most[name], self.now[name])
         await asyncio.sleep(seconds)
+        if number in self.gates:
+            await self.gates[number].wait()
         for name in ("", tenant):
             self.now[name] -= 1
 
@@ -219,12 +222,15 @@ async def test_what_waits_in_a_paused_queue_makes_way_for_others(
         queues={QUEUE: 1, "other": 1}, limits={"api": {"concurrency": 1, "types": ["work"]}}
     )
     await begin(lab, caller)
-    await lab.enqueue("work", {"number": 1, "seconds": 0.3})
+    gauge.gates[1] = asyncio.Event()
+    await lab.enqueue("work", {"number": 1})
     await aeventually(lambda: gauge.order == [1])
     held_up = await lab.enqueue("work", {"number": 2}, queue="other")
     await aeventually(lambda: lab.state(held_up.id, "other") == "scheduled")
-    await lab.enqueue("work", {"number": 3})
+    behind = await lab.enqueue("work", {"number": 3})
+    await aeventually(lambda: lab.state(behind.id) == "scheduled")
     lab.app.inspector().queues.pause("other")
+    gauge.gates[1].set()
     await aeventually(lambda: gauge.order == [1, 3])
 
 
