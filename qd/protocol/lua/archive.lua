@@ -22,7 +22,7 @@
 -- include: stats
 -- include: unlock
 -- include: trim
-local bad = check_types({ [KEYS[1]] = 'list', [KEYS[2]] = 'zset', [KEYS[3]] = 'zset' })
+local bad = check_types({ [KEYS[3]] = 'zset' })
 if bad then
   return bad
 end

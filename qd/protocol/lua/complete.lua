@@ -17,7 +17,7 @@
 -- include: claim
 -- include: stats
 -- include: unlock
-local bad = check_types({ [KEYS[1]] = 'list', [KEYS[2]] = 'zset', [KEYS[3]] = 'zset' })
+local bad = check_types({ [KEYS[3]] = 'zset' })
 if bad then
   return bad
 end

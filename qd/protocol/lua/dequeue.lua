@@ -19,10 +19,6 @@
 -- include: types
 -- include: unlock
 local call, prefix, nonce, taken = redis.call, ARGV[1], ARGV[5], {}
-local bad = check_types({ [KEYS[1]] = 'list', [KEYS[2]] = 'list', [KEYS[3]] = 'zset', [KEYS[5]] = 'string' })
-if bad then
-  return bad
-end
 if call('GETRANGE', KEYS[5], 0, #nonce - 1) == nonce then
   for _, id in ipairs(cmsgpack.unpack(string.sub(call('GET', KEYS[5]), #nonce + 1))) do
     local task = call('HMGET', prefix .. id, 'state', 'qd_owner', 'msg', 'qd_deaths')
@@ -42,6 +38,11 @@ end
 local waiting = call('LRANGE', KEYS[1], -tonumber(ARGV[2]), -1)
 if #waiting == 0 then
   return taken
+end
+-- The others have been read by now, which would have failed.
+local bad = check_types({ [KEYS[2]] = 'list', [KEYS[3]] = 'zset' })
+if bad then
+  return bad
 end
 local ids, tasks, leases, n = {}, {}, {}, 0
 for i = #waiting, 1, -1 do

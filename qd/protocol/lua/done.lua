@@ -11,15 +11,10 @@
 -- ARGV[4]  width            arguments per task: 2, or 3 if there are unique ones among them
 -- ARGV[5..] per task: id, lease [, unique_key ('' = none)]
 -- Returns  per task: 1 done, 0 gone, -1 stale
--- include: types
 -- include: fence
 -- include: claim
 -- include: stats
 -- include: unlock
-local bad = check_types({ [KEYS[1]] = 'list', [KEYS[2]] = 'zset' })
-if bad then
-  return bad
-end
 local width = tonumber(ARGV[4])
 local ended, tasks, count = {}, {}, 0
 local ids, replies = claim(KEYS[1], KEYS[2], ARGV[1], ARGV[2], 5, width)

@@ -16,7 +16,7 @@
 -- include: types
 -- include: fence
 -- include: claim
-local bad = check_types({ [KEYS[1]] = 'list', [KEYS[2]] = 'zset', [KEYS[3]] = 'zset', [KEYS[4]] = 'list' })
+local bad = check_types({ [KEYS[3]] = 'zset', [KEYS[4]] = 'list' })
 if bad then
   return bad
 end

@@ -1,5 +1,11 @@
 -- Take the tasks of a batch that are this owner's off the active list. To be included after `fence`.
 
+-- Which end of the active list is the id near? A long list is slow to search from the wrong one, and so is
+-- a search that goes far only to find that out.
+local function near_tail(active, id)
+  return redis.call('LPOS', active, id, 'RANK', -1, 'MAXLEN', 64)
+end
+
 -- What lies near an end of the list is cut off in one piece, and what is not asked for put back: to
 -- search for each by itself would cost as much again for every task that others have active there.
 -- Returns the ids that were in the list, as keys.
@@ -55,6 +61,8 @@ local function take_off(active, ids)
   return taken
 end
 
+-- Both keys are read before anything is changed: one that holds another type ends the script before it has
+-- done anything.
 -- `first`: where in ARGV the tasks begin; `width`: arguments of each, id and lease being the first.
 -- Returns ids, and per task: 1 claimed, 0 gone, -1 stale.
 local function claim(active, lease, prefix, owner, first, width)

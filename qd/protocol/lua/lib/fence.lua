@@ -37,8 +37,3 @@ local function fence(task, owner, score, lease)
   local mine = found[1] == 'active' and (found[2] or '') == owner and same_lease(score, lease, owner)
   return mine and 1 or -1
 end
-
--- Which end of the active list is the id near? A long list is slow to search from the wrong one.
-local function near_tail(active, id)
-  return redis.call('LPOS', active, id, 'RANK', -1, 'MAXLEN', 256)
-end

@@ -6,11 +6,10 @@ local function bump(day_key, total_key, by, expire_at)
   if redis.pcall('INCRBY', day_key, by) == by then
     redis.pcall('EXPIREAT', day_key, expire_at)
   end
-  local total = redis.pcall('GET', total_key)
+  local total = redis.pcall('INCRBY', total_key, by)
   -- asynq starts again at 1 when the counter cannot grow.
-  if type(total) == 'string' and (tonumber(total) or 0) >= 9223372036854775295 then
+  local full = type(total) == 'table' and string.find(total.err, 'overflow', 1, true)
+  if full or type(total) == 'number' and total >= 9223372036854775295 then
     redis.pcall('SET', total_key, by)
-  else
-    redis.pcall('INCRBY', total_key, by)
   end
 end
