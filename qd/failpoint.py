@@ -11,7 +11,8 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from qd.errors import ConfigError
 from qd.suggest import did_you_mean
@@ -100,8 +101,7 @@ ACTIONS: Mapping[str, Callable[[], None]] = {
 }
 
 
-@dataclass(frozen=True)
-class _Armed:
+class _Armed(Struct, frozen=True):
     """A point with its action. *passes* is a pipe with a byte for each visit, the last one a `!`."""
 
     name: str

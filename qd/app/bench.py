@@ -14,8 +14,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import IO, Any
+
+from msgspec import Struct
 
 from qd.app.bench_handlers import LATENCY, NOTHING
 from qd.app.bench_usage import usage
@@ -44,8 +45,7 @@ _KEEP = 300.0
 """Seconds that results are kept, should they not be removed with the queue."""
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """How much to do and with how many; *seconds* end a run that has not got through its tasks."""
 
     processes: int
@@ -54,8 +54,7 @@ class Plan:
     seconds: float
 
 
-@dataclass(frozen=True)
-class Load:
+class Load(Struct, frozen=True):
     """What is run: an application, a task type of it and the payload of each task."""
 
     app: str
@@ -66,8 +65,7 @@ class Load:
 NOTHING_AT_ALL = Load(HANDLERS, NOTHING, {"x": 1})
 
 
-@dataclass(frozen=True)
-class Drained:
+class Drained(Struct, frozen=True):
     """
     One run over a queue that was full at its start.
 
@@ -88,8 +86,7 @@ class Drained:
         return self.tasks / self.seconds
 
 
-@dataclass(frozen=True)
-class Measured:
+class Measured(Struct, frozen=True):
     """Times in seconds. `latency`: from the enqueue call to the handler's first line, median, 99 %."""
 
     plan: Plan

@@ -15,10 +15,11 @@ import signal
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import closing
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import uvloop
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from qd import clock, failpoint
 from qd.app.app import App
@@ -60,8 +61,7 @@ _BURST_SILENCE = 0.5
 """Seconds without anything to do after which a burst is over."""
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """
     What every child of one generation is started with.
 

@@ -6,9 +6,11 @@ import gc
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from qd import failpoint
 from qd.app.connection import Connection, with_timeline
@@ -27,8 +29,7 @@ if TYPE_CHECKING:
     from qd.app.app import App
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(Struct, frozen=True):
     """
     What the command line asked for.
 

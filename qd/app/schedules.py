@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Unpack
+
+from msgspec.structs import replace
 
 from qd import clock
 from qd.client.declared import Declared, from_json

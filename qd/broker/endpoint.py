@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from msgspec import Struct
 
 from qd.errors import ConfigError
 from qd.protocol.timeline import Timeline
@@ -18,8 +19,7 @@ class Topology(StrEnum):
     SENTINEL = "sentinel"
 
 
-@dataclass(frozen=True, slots=True)
-class Tls:
+class Tls(Struct, frozen=True):
     """Certificates by file path; `insecure` accepts any server certificate."""
 
     ca_file: str = ""
@@ -38,8 +38,7 @@ class Tls:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(Struct, frozen=True):
     """Everything needed to open a connection. Times in seconds."""
 
     topology: Topology
@@ -47,16 +46,19 @@ class Endpoint:
     path: str = ""
     """Unix socket; then `nodes` is empty."""
     username: str = ""
-    password: str = field(default="", repr=False)
+    password: str = ""
     db: int = 0
     tls: Tls | None = None
     master: str = ""
     sentinel_username: str = ""
-    sentinel_password: str = field(default="", repr=False)
+    sentinel_password: str = ""
     connect_timeout: float = 2.0
     call_timeout: float = 3.0
     timeline: Timeline | None = None
     """What its links note of the tasks that they move; None is nothing."""
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self})"
 
     def __str__(self) -> str:
         if self.path:
@@ -111,7 +113,7 @@ def parse_addresses(addresses: list[str], **defaults: Any) -> Endpoint:
 
 
 def _fields(endpoint: Endpoint) -> dict[str, Any]:
-    return {name: getattr(endpoint, name) for name in Endpoint.__slots__}
+    return {name: getattr(endpoint, name) for name in Endpoint.__struct_fields__}
 
 
 def _parse_one(address: str, defaults: dict[str, Any]) -> Endpoint:

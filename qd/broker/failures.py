@@ -7,15 +7,14 @@ library.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from qd.broker.lean import exceptions
 from qd.errors import BrokerError, BrokerFull, BrokerRefused, BrokerUnavailable
 from qd.observability import tally
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """One kind of refusal: its prefix, the error it becomes, whether to dial again, the hint."""
 
     prefix: str

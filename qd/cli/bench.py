@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -125,11 +124,13 @@ def _arguments(flags: Flags) -> list[str]:
 
 
 def _show(session: Session, found: Measured, cpus: int) -> None:
+    from msgspec import to_builtins
+
     from qd.app.bench_verdict import verdict
 
     said = verdict(found, cpus=cpus)
     if session.out.machine:
-        document: dict[str, Any] = asdict(found)
+        document: dict[str, Any] = to_builtins(found)
         for name in ("nothing", "own"):
             run: Drained | None = getattr(found, name)
             if run is not None:

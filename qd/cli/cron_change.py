@@ -289,7 +289,7 @@ def _taken_over(session: Session, declared: Declared) -> bool:
 
 def _in_its_queue(session: Session, before: PeriodicView, declared: Declared) -> Declared:
     """Return what is to stand in for *before*, in the same queue, beside which ticks are counted."""
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     wanted = declared.options.queue
     if before.queue is None or (wanted is not None and session.stored(wanted) == before.queue):

@@ -8,7 +8,6 @@ writes them into one `Flags` value that belongs to the whole invocation.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -25,18 +24,18 @@ _WIDTH = 100
 COLORS = ("auto", "always", "never")
 
 
-@dataclass(slots=True)
 class Flags:
     """The global options of one invocation; a later one wins, `--set` adds up."""
 
-    config: str | None = None
-    sets: list[str] = field(default_factory=list)
-    """`key=value`, as typed."""
-    overrides: dict[str, object] = field(default_factory=dict)
-    """Values of flags that stand for a setting, by dotted key."""
-    output: str = "table"
-    color: str = "auto"
-    debug: bool = False
+    def __init__(self) -> None:
+        self.config: str | None = None
+        self.sets: list[str] = []
+        """`key=value`, as typed."""
+        self.overrides: dict[str, object] = {}
+        """Values of flags that stand for a setting, by dotted key."""
+        self.output = "table"
+        self.color = "auto"
+        self.debug = False
 
 
 def flags_of(ctx: click.Context) -> Flags:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TextIO, TypeVar
 
@@ -41,7 +40,6 @@ _STATE_STYLES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
 class Column(Generic[T]):
     """
     One column: its heading and how to get the value of a row.
@@ -50,10 +48,13 @@ class Column(Generic[T]):
     nothing would be left of the text, those that were made are cut, to a beginning that commands take.
     """
 
-    title: str
-    value: Callable[[T], Cell]
-    shrinks: bool = False
-    names: bool = False
+    def __init__(
+        self, title: str, value: Callable[[T], Cell], shrinks: bool = False, names: bool = False
+    ) -> None:
+        self.title = title
+        self.value = value
+        self.shrinks = shrinks
+        self.names = names
 
 
 def printable(text: str) -> str:

@@ -5,8 +5,9 @@ Composed tasks on their way to Redis in one round trip: the operations, and what
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
 
 from qd.client.compose import Composed
 from qd.client.info import TaskInfo
@@ -118,8 +119,7 @@ class Batch:
         return QueueFull(one.queue, refused.full, rule.marks.critical, rule.max_size)
 
 
-@dataclass(slots=True)
-class _Lane:
+class _Lane(Struct):
     """Tasks for one script, and their places in the batch."""
 
     members: list[Composed] = field(default_factory=list)

@@ -12,12 +12,12 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import tee
 from typing import TYPE_CHECKING, Any, Unpack
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from qd import clock, jsoncodec
 from qd.broker.async_link import AsyncLink

@@ -7,11 +7,11 @@ task is pending at once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from qd import jsoncodec
 from qd.client.ids import new_id
@@ -36,8 +36,7 @@ class Composed(Struct, gc=False):
     own_id: bool
 
 
-@dataclass(slots=True)
-class _Kind:
+class _Kind(Struct):
     """
     What tasks of one type have in common that were *given* the same options.
 
@@ -56,7 +55,7 @@ class Composer:
 
     def __init__(self, defaults: TaskOptions, *, queue_prefix: str, payload_limit: int) -> None:
         self._defaults = defaults
-        self._no_timeout = replace(defaults, timeout=None)
+        self._no_timeout = structs.replace(defaults, timeout=None)
         self._queue_prefix = queue_prefix
         self._payload_limit = payload_limit
         self._kinds: dict[str, _Kind] = {}
@@ -136,7 +135,7 @@ class Composer:
     def complete(self, options: TaskOptions) -> TaskOptions:
         """Return options with all defaults, and with the queue's name as it stands in Redis."""
         options = self._with_defaults(options)
-        return replace(options, queue=self.stored(options.queue or constants.DEFAULT_QUEUE))
+        return structs.replace(options, queue=self.stored(options.queue or constants.DEFAULT_QUEUE))
 
     def _with_defaults(self, options: TaskOptions) -> TaskOptions:
         # A deadline alone means no timeout, as in asynq; the default is for tasks with neither.

@@ -10,9 +10,11 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from qd import jsoncodec
 from qd.client.compose import Composed, Composer
@@ -27,8 +29,7 @@ DST = ("debian", "asynq")
 _MOMENTS = ("deadline", "process_at")
 
 
-@dataclass(frozen=True, slots=True)
-class Declared:
+class Declared(Struct, frozen=True):
     """
     One periodic task. `timezone` None is the scheduler's; `source` is code, config or runtime.
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from qd.client.compose import Composed
 from qd.client.info import TaskInfo
@@ -18,8 +19,7 @@ _LONGEST_PAUSE = 0.5
 _log = logging.getLogger("qd.backpressure")
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """The bound of one queue. *policy* is refuse, wait (at most *wait* seconds) or drop."""
 
     marks: Marks
@@ -34,8 +34,7 @@ class Rule:
         return "" if self.policy == "wait" and again else REFUSED
 
 
-@dataclass(frozen=True, slots=True)
-class PressureChange:
+class PressureChange(Struct, frozen=True):
     """
     A queue has another level than before: ok, warning or critical.
 

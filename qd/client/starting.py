@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from qd import clock
 from qd.client.compose import Composer
@@ -45,8 +47,7 @@ _log = logging.getLogger("qd.flows")
 _CANNOT = ("task_id", "unique", "group")
 
 
-@dataclass(frozen=True, slots=True)
-class NewFlow:
+class NewFlow(Struct, frozen=True):
     """A flow ready to be sent. `first`: the queues of the links that begin at once; `keep`: see `describe`."""
 
     id: str

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Coroutine
-from dataclasses import dataclass
 from typing import Any, TypeVar
+
+from msgspec import Struct
 
 from qd import jsoncodec
 from qd.broker.async_link import AsyncLink
@@ -36,8 +37,7 @@ _LAST_PAUSE = 0.5
 """Seconds between two looks where nobody tells of changes."""
 
 
-@dataclass(frozen=True, slots=True)
-class TaskEnd:
+class TaskEnd(Struct, frozen=True):
     """
     How a task ended.
 

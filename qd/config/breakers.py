@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from qd.config.kinds import DURATION, LIMIT_KEY, NUMBER, TEXTS, WHOLE
 from qd.config.setting import setting
 
 
-@dataclass(frozen=True, slots=True)
-class BreakerSettings:
+class BreakerSettings(Struct, frozen=True):
     """A breaker that all hosts share; a task that must wait uses no slot and no retry."""
 
     types: tuple[str, ...] = setting((), 'task types behind it, as in ["sms:*"]', TEXTS)

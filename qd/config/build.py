@@ -8,8 +8,9 @@ looked at.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any, cast
+
+from msgspec import Struct, field
 
 from qd.config.from_text import PREFIX, RESERVED, variable
 from qd.config.given import Given, Path, dotted
@@ -22,8 +23,7 @@ from qd.suggest import did_you_mean
 DEFAULT_ORIGIN = "default"
 
 
-@dataclass
-class Builder:
+class Builder(Struct):
     """
     One reading of one tree.
 

@@ -7,9 +7,11 @@ readers silently keep one of the two. Anchors and merge keys (`<<`) work.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from qd.config.given import Given, Place
 from qd.config.report import Report
@@ -84,8 +86,7 @@ def _report_syntax(error: yaml.YAMLError, label: str, text: str, report: Report)
     report.add(Place(label, mark.line + 1, mark.column + 1), f"not valid YAML: {what}; {fix}")
 
 
-@dataclass
-class _Reader:
+class _Reader(Struct):
     loader: Any
     label: str
     report: Report

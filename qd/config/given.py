@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 # The names on the way from the root to a setting.
 Path = tuple[str, ...]
@@ -14,8 +16,7 @@ _ONLY_TEXT = object()
 _KEY_PART = re.compile(r'"([^"]*)"|([^."]+)')
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where a value was written: a file with line and column, or the name of another source."""
 
     source: str
@@ -31,8 +32,7 @@ class Place:
         return f"{self.source}:{self.line}" if self.line else self.source
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(Struct, frozen=True):
     """
     A value and its place.
 
@@ -59,8 +59,7 @@ class Given:
         return " via ".join((self.place.origin, *self.via))
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Struct, frozen=True):
     """One thing that is wrong with the configuration."""
 
     place: Place

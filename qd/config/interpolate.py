@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from qd.config.given import Given, Path
 from qd.config.report import Report
@@ -36,8 +38,7 @@ def read_secret_file(path: FilePath) -> str:
     return text.removesuffix("\n")
 
 
-@dataclass
-class Interpolation:
+class Interpolation(Struct):
     """Fills in the references of a whole tree and collects what is wrong with them."""
 
     env: Mapping[str, str]

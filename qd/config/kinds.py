@@ -13,9 +13,10 @@ import math
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from msgspec import Struct
 
 from qd.config.addresses import check_listen_address, check_redis_address, split_redis_addresses
 from qd.config.secrets import MASK, Secret, mask_url
@@ -43,8 +44,7 @@ def _as_is(value: Any) -> Any:
     return value
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(Struct, frozen=True):
     """A kind of single value."""
 
     parse: Callable[[str], Any]
@@ -54,16 +54,14 @@ class Kind:
     options: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ListOf:
+class ListOf(Struct, frozen=True):
     """Several values of one kind: a YAML list, or text that `split` divides."""
 
     kind: Kind
     split: Callable[[str], list[str]]
 
 
-@dataclass(frozen=True, slots=True)
-class MapOf:
+class MapOf(Struct, frozen=True):
     """Values of one kind by name: a YAML mapping, or text such as `a=1,b=2`."""
 
     name: Kind
@@ -72,8 +70,7 @@ class MapOf:
     bare: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class Data:
+class Data(Struct, frozen=True):
     """Anything that JSON can hold."""
 
 

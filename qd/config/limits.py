@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from qd.config.kinds import LIMIT_KEY, QUEUES, RATE, TEXTS, WHOLE, choice
 from qd.config.setting import setting
 
 
-@dataclass(frozen=True, slots=True)
-class LimitSettings:
+class LimitSettings(Struct, frozen=True):
     """A limit that holds over all hosts; a task that must wait uses no slot and no retry."""
 
     rate: float = setting(0.0, "starts per time, as in 90/min; 0 = any", RATE, minimum=0)

@@ -8,8 +8,10 @@ named, else that of `QD_CONFIG`, else `./qd.yaml`, else `/etc/qd/qd.yaml`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from qd.config.build import Builder
 from qd.config.from_python import read_python
@@ -29,8 +31,7 @@ _PASSWORD = "redis.password"  # noqa: S105 - the name of a setting
 _PASSWORD_FILE = "redis.password_file"  # noqa: S105
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(Struct, frozen=True):
     """
     The settings, and where each came from.
 

@@ -6,12 +6,11 @@ classes. Durations are seconds, sizes are bytes. The sections about Redis and ab
 `redis.py` and `tasks.py`.
 """
 
-# ruff: noqa: RUF009 - setting, section and their kin return dataclass fields
-
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from qd.config.breakers import BreakerSettings
 from qd.config.kinds import (
@@ -45,8 +44,7 @@ DEFAULT_QUEUES: Mapping[str, int] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class RecycleSettings:
+class RecycleSettings(Struct, frozen=True):
     """When a worker process is replaced before it grows old."""
 
     max_tasks: int = setting(0, "after this many tasks; 0 = never", WHOLE, minimum=0)
@@ -61,8 +59,7 @@ class RecycleSettings:
     max_age: float = setting(0.0, "after this time; 0s = never", DURATION, minimum=0)
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerSettings:
+class WorkerSettings(Struct, frozen=True):
     """The processes that run tasks."""
 
     processes: int = setting(
@@ -129,8 +126,7 @@ class WorkerSettings:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class GroupSettings:
+class GroupSettings(Struct, frozen=True):
     """When the tasks of a group become one task."""
 
     grace_period: float = setting(
@@ -145,8 +141,7 @@ class GroupSettings:
     max_size: int = setting(0, "merge at this many tasks; 0 = no limit", WHOLE, minimum=0)
 
 
-@dataclass(frozen=True, slots=True)
-class SchedulerSettings:
+class SchedulerSettings(Struct, frozen=True):
     """The scheduler process."""
 
     enabled: bool = setting(
@@ -170,8 +165,7 @@ class SchedulerSettings:
     group: GroupSettings = section(GroupSettings, "When the tasks of a group become one task.")
 
 
-@dataclass(frozen=True, slots=True)
-class MonitorSettings:
+class MonitorSettings(Struct, frozen=True):
     """The process that answers for metrics and health."""
 
     address: str = setting(
@@ -191,8 +185,7 @@ class MonitorSettings:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class TimelineSettings:
+class TimelineSettings(Struct, frozen=True):
     """What is remembered of the way of each task."""
 
     keep: float = setting(
@@ -213,8 +206,7 @@ class TimelineSettings:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class LogSettings:
+class LogSettings(Struct, frozen=True):
     """What is logged, how and where."""
 
     level: str = setting(
@@ -226,8 +218,7 @@ class LogSettings:
     file: str = setting("", "path; empty = standard error", TEXT, also=("path",))
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """The whole configuration; `Settings()` holds the defaults."""
 
     app: str = setting("", "your module, as in myapp.tasks or myapp.tasks:app", TEXT)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from qd.config.kinds import DURATION, NUMBER, QUEUE, SWITCH, WHOLE, choice
 from qd.config.setting import entries, optional, setting
 
 
-@dataclass(frozen=True, slots=True)
-class Bound:
+class Bound(Struct, frozen=True):
     """The bound of one queue."""
 
     enabled: bool = setting(False, "true: queues are bounded", SWITCH)
@@ -41,8 +42,7 @@ class Bound:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class BoundOverrides:
+class BoundOverrides(Struct, frozen=True):
     """What differs for one queue; None where it follows `backpressure`."""
 
     enabled: bool | None = optional(Bound, "enabled")
@@ -54,8 +54,7 @@ class BoundOverrides:
     wait: float | None = optional(Bound, "wait")
 
 
-@dataclass(frozen=True, slots=True)
-class BackpressureSettings(Bound):
+class BackpressureSettings(Bound, frozen=True):
     """What becomes of new tasks when a queue has too many."""
 
     interval: float = setting(
@@ -67,14 +66,12 @@ class BackpressureSettings(Bound):
 
     def of(self, queue: str | None) -> Bound:
         """Return the bound of a queue (its name without the prefix), or that of all others."""
-        shared = Bound(**{one.name: getattr(self, one.name) for one in fields(Bound)})
+        shared = Bound(**{name: getattr(self, name) for name in Bound.__struct_fields__})
         own = self.queues.get(queue) if queue is not None else None
         if own is None:
             return shared
-        given = {one.name: getattr(own, one.name) for one in fields(own)}
-        return replace(
-            shared, **{name: value for name, value in given.items() if value is not None}
-        )
+        given = {name: value for name, value in asdict(own).items() if value is not None}
+        return replace(shared, **given)
 
     @property
     def used(self) -> bool:

@@ -1,18 +1,15 @@
 """The settings of the connection to Redis."""
 
-# ruff: noqa: RUF009 - setting, section and their kin return dataclass fields
-
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from qd.config.kinds import DURATION, NAME, REDIS_ADDRESSES, SECRET, SWITCH, TEXT, WHOLE
 from qd.config.secrets import Secret
 from qd.config.setting import section, setting
 
 
-@dataclass(frozen=True, slots=True)
-class TlsSettings:
+class TlsSettings(Struct, frozen=True):
     """Encryption on the way to Redis."""
 
     ca_file: str = setting("", "CA certificates in PEM; empty = the system's", TEXT, also=("ca",))
@@ -21,8 +18,7 @@ class TlsSettings:
     insecure: bool = setting(False, "true accepts any certificate: for tests only", SWITCH)
 
 
-@dataclass(frozen=True, slots=True)
-class SentinelSettings:
+class SentinelSettings(Struct, frozen=True):
     """How to find the server through sentinels."""
 
     master: str = setting("mymaster", "name of the group of servers", NAME)
@@ -30,8 +26,7 @@ class SentinelSettings:
     password: Secret = setting(Secret(), "password of the sentinels", SECRET)
 
 
-@dataclass(frozen=True, slots=True)
-class RedisSettings:
+class RedisSettings(Struct, frozen=True):
     """Where Redis is, and how to log in."""
 
     enabled: bool = setting(True, "false: worker and enqueue refuse to start", SWITCH)

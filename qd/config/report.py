@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 from qd.config.given import Given, Path, Place, Problem, dotted
 
 
-@dataclass
-class Report:
+class Report(Struct):
     """The problems found so far, and the keys whose values could not be taken."""
 
     problems: list[Problem] = field(default_factory=list)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from qd.config.addresses import is_loopback
 from qd.config.model import MonitorSettings, Settings
@@ -13,8 +14,7 @@ from qd.config.tasks import RetrySettings
 from qd.errors import ConfigError
 
 
-@dataclass(frozen=True, slots=True)
-class Conflict:
+class Conflict(Struct, frozen=True):
     """Settings that do not go together; the first key is the one to look at."""
 
     keys: tuple[str, ...]

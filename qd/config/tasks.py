@@ -1,13 +1,12 @@
 """The settings of tasks: defaults, retries, what differs by task type, and periodic tasks."""
 
-# ruff: noqa: RUF009 - setting, section and their kin return dataclass fields
-
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+
+from msgspec import Struct
 
 from qd.config.kinds import (
     DURATION,
@@ -28,8 +27,7 @@ from qd.config.missed import MISSED
 from qd.config.setting import optional, optional_section, required, setting
 
 
-@dataclass(frozen=True, slots=True)
-class TaskDefaults:
+class TaskDefaults(Struct, frozen=True):
     """Options of tasks that set none themselves."""
 
     queue: str = setting("default", "queue of the task, without the prefix", QUEUE)
@@ -38,8 +36,7 @@ class TaskDefaults:
     retention: float = setting(0.0, "how long a completed task is kept", DURATION, minimum=0)
 
 
-@dataclass(frozen=True, slots=True)
-class RetrySettings:
+class RetrySettings(Struct, frozen=True):
     """How long a failed task waits for its next try."""
 
     policy: str = setting(
@@ -60,8 +57,7 @@ class RetrySettings:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class TaskOverrides:
+class TaskOverrides(Struct, frozen=True):
     """What is set for one task type; None where the type follows the defaults."""
 
     queue: str | None = optional(TaskDefaults, "queue")
@@ -75,8 +71,7 @@ class TaskOverrides:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class ScheduleEntry:
+class ScheduleEntry(Struct, frozen=True):
     """One periodic task; the task options are None where it follows the defaults."""
 
     spec: str = required(

@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 from msgspec.structs import asdict
 
 from qd import jsoncodec
@@ -36,8 +37,7 @@ _INJECTED: Mapping[str, Callable[[Context, Task], Any]] = {
 }
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Binding:
+class Binding(Struct, frozen=True):
     """How one function is called (`arguments`) and how a call of it becomes a payload (`pack`)."""
 
     arguments: Arguments

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from qd.config.breakers import BreakerSettings
 from qd.handlers.limit import fits
@@ -12,8 +13,7 @@ from qd.protocol.message import TaskMessage
 from qd.protocol.ops.breakers import Rules
 
 
-@dataclass(frozen=True, slots=True)
-class Breaker:
+class Breaker(Struct, frozen=True):
     """One breaker: its rules, the types it is for, and by what its tasks are told apart."""
 
     rules: Rules

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from qd.errors import UsageError
 from qd.handlers.binding import Binding, bind
@@ -19,8 +20,7 @@ RetryDelay = Callable[[int, BaseException, Task], float]
 """A user's own rule: (retries used, error, task) -> seconds until the next attempt."""
 
 
-@dataclass(frozen=True, slots=True)
-class Handler:
+class Handler(Struct, frozen=True):
     """
     A handler by its pattern. `is_async` tells whether `call` gives a coroutine.
 

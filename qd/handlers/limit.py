@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from qd.config.limits import LimitSettings
 from qd.errors import ConfigError
@@ -14,8 +15,7 @@ from qd.protocol.ops.limits import Bounds
 from qd.suggest import did_you_mean
 
 
-@dataclass(frozen=True, slots=True)
-class Limit:
+class Limit(Struct, frozen=True):
     """One limit: what it allows, the tasks it is for, and by what they are told apart."""
 
     bounds: Bounds

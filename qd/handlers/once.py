@@ -11,8 +11,9 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
+
+from msgspec import Struct, field
 
 from qd import clock, failpoint, jsoncodec
 from qd.errors import BrokerUnavailable, EffectInDoubt
@@ -33,8 +34,7 @@ _log = logging.getLogger("qd.task")
 Execute = Callable[[Op[Any]], Awaitable[Any]]
 
 
-@dataclass(frozen=True, slots=True)
-class Effect:
+class Effect(Struct, frozen=True):
     """One call of `ctx.once`. *keep* in seconds; *again*: do it anew if it may have been done."""
 
     key: str

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Any, TypedDict
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from qd.durations import seconds
 from qd.errors import UsageError
@@ -32,8 +34,7 @@ class OptionKeywords(TypedDict, total=False):
     headers: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class TaskOptions:
+class TaskOptions(Struct, frozen=True):
     """
     Options of a task; None is "not given". Durations in seconds, moments are aware datetimes.
 
@@ -96,7 +97,7 @@ class TaskOptions:
 _LONGEST = 292 * 365 * 24 * 3600
 """Seconds of the longest duration that Go has."""
 
-NAMES = tuple(field.name for field in fields(TaskOptions))
+NAMES: tuple[str, ...] = TaskOptions.__struct_fields__
 _values = attrgetter(*NAMES)
 NO_OPTIONS = TaskOptions()
 

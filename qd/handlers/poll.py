@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from qd.durations import seconds
 from qd.errors import UsageError
@@ -12,8 +12,7 @@ from qd.policy.poll import PollRules
 from qd.protocol.message import TaskMessage
 
 
-@dataclass(frozen=True, slots=True)
-class Poll:
+class Poll(Struct, frozen=True):
     """The rules of the polls of one handler; `key` leads to what only one of them looks at at a time."""
 
     rules: PollRules

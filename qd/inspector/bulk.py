@@ -8,8 +8,10 @@ is interrupted, whole pieces are done and the rest is as it was: call it again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
+
+from msgspec import Struct, field
 
 from qd.errors import DecodeError, WrongState
 from qd.inspector.known import require_queue
@@ -255,8 +257,7 @@ class BulkActions(TaskReader):
         return int(self._clock() * 1e9)
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """How a task is to be changed before it runs again; `to` is another queue."""
 
     keep_retries: bool = False

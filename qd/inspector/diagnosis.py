@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from qd.inspector.views import BreakerView, LineView, QueueView, RunningView, ServerView, TaskView
 from qd.protocol.state import TaskState
@@ -21,8 +22,7 @@ _ENOUGH = 3
 """Tasks that must end in that time to speak of a rate; else the average of the day is taken."""
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
+class Diagnosis(Struct, frozen=True):
     """
     A task and what may hold it up.
 

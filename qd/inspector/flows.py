@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from qd.broker.link import Link
 from qd.errors import FlowNotFound
@@ -24,8 +26,7 @@ _AT_ONCE = 500
 _ENDED = {NodeState.DONE: "done", NodeState.DEAD: "dead", NodeState.GONE: "gone"}
 
 
-@dataclass(frozen=True, slots=True)
-class FlowView:
+class FlowView(Struct, frozen=True):
     """
     A flow. `state`: running, failed (a link is dead), broken (one is gone), done, storing.
 
@@ -47,8 +48,7 @@ class FlowView:
         return {**asdict(self), "created": iso(self.created), "changed": iso(self.changed)}
 
 
-@dataclass(frozen=True, slots=True)
-class LinkView:
+class LinkView(Struct, frozen=True):
     """A link. `state`: waiting (it is not enqueued yet), done, dead, gone, or that of its task."""
 
     id: str
@@ -61,8 +61,7 @@ class LinkView:
         return asdict(self)
 
 
-@dataclass(frozen=True, slots=True)
-class PlaceView:
+class PlaceView(Struct, frozen=True):
     """Where a task stands in its flow: its number, and the first few links before and behind it."""
 
     flow: FlowView

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from qd.errors import DecodeError
 from qd.inspector.describe import describe
@@ -13,8 +13,7 @@ from qd.protocol.ops.inspect import Container, Cursor, Outlines, Stored, whole
 from qd.protocol.state import TaskState
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """Where a walk over tasks stands: in which container, and behind which of its tasks."""
 
     container: Container

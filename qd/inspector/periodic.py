@@ -8,9 +8,11 @@ Redis keeps what was added at run time, and beside its queue stands what has bec
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from qd.broker.link import Link
 from qd.client.batch import Batch
@@ -39,8 +41,7 @@ MOST_TICKS = 10_000
 _COMPOSER = Composer(NO_OPTIONS, queue_prefix="", payload_limit=1 << 30)
 
 
-@dataclass(frozen=True, slots=True)
-class PeriodicView:
+class PeriodicView(Struct, frozen=True):
     """
     One periodic task. A scheduler of Go publishes no name and no policies: its id is its name then.
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import heapq
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from typing import Any
+
+from msgspec import Struct
 
 from qd.broker.link import Link
 from qd.errors import BrokerUnavailable
@@ -31,8 +32,7 @@ _LOOK = 0.25
 """Seconds between two looks where there is nothing to wait at: on a cluster, without a queue."""
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
+class Transition(Struct, frozen=True):
     """
     A task went `before` one state `after` another; None is nowhere: it was new, or is gone.
 
@@ -77,8 +77,7 @@ class Transition:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(Struct, frozen=True):
     """
     Which transitions are meant; what is not given is any. `states` are those that they lead to.
 
@@ -106,6 +105,9 @@ class Choice:
         return 0 if self.since is None else int(self.since.timestamp() * 1000)
 
 
+ALL = Choice()
+
+
 class TimelineReader:
     """Reads transitions, those of programs whose settings have a `timeline.keep`; changes nothing."""
 
@@ -129,7 +131,7 @@ class TimelineReader:
     def recent(
         self,
         queues: Sequence[str] | None = None,
-        choice: Choice = Choice(),
+        choice: Choice = ALL,
         *,
         limit: int | None = None,
     ) -> list[Transition]:
@@ -144,7 +146,7 @@ class TimelineReader:
     def follow(
         self,
         queues: Sequence[str] | None = None,
-        choice: Choice = Choice(),
+        choice: Choice = ALL,
         *,
         wait: float = 1.0,
         on_away: Callable[[BrokerUnavailable], None] | None = None,

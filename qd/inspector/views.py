@@ -7,9 +7,11 @@ results are bytes; in JSON each is three fields, see `values.content`.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from qd.inspector.values import as_base64, content, iso, moment
 from qd.policy.poll import Polling
@@ -20,8 +22,7 @@ if TYPE_CHECKING:
     from qd.client.declared import Declared
 
 
-@dataclass(frozen=True, slots=True)
-class TaskView:
+class TaskView(Struct, frozen=True):
     """
     One task, in whatever state.
 
@@ -113,8 +114,7 @@ def _progress(said: Progress | None) -> dict[str, Any] | None:
     return None if said is None else {**said.as_dict(), "at": iso(moment(said.at))}
 
 
-@dataclass(frozen=True, slots=True)
-class QueueView:
+class QueueView(Struct, frozen=True):
     """
     One queue at the moment `as_of`.
 
@@ -162,8 +162,7 @@ class QueueView:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class DayView:
+class DayView(Struct, frozen=True):
     """What a queue did on one UTC day. `error_rate` is failed / processed, None for an idle day."""
 
     day: date
@@ -183,8 +182,7 @@ class DayView:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class GroupView:
+class GroupView(Struct, frozen=True):
     """A group and how many tasks wait in it."""
 
     name: str
@@ -194,8 +192,7 @@ class GroupView:
         return asdict(self)
 
 
-@dataclass(frozen=True, slots=True)
-class BreakerView:
+class BreakerView(Struct, frozen=True):
     """
     A breaker for one key (empty: for all), and what goes on there.
 
@@ -228,8 +225,7 @@ class BreakerView:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class LimitView:
+class LimitView(Struct, frozen=True):
     """
     A limit and what goes on there.
 
@@ -254,8 +250,7 @@ class LimitView:
         return asdict(self)
 
 
-@dataclass(frozen=True, slots=True)
-class LineView:
+class LineView(Struct, frozen=True):
     """The place of a task in the line of a limit; `seconds` until its turn, if there is a rate."""
 
     ahead: int | None
@@ -265,8 +260,7 @@ class LineView:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class RunningView:
+class RunningView(Struct, frozen=True):
     """A task that a worker process says it is running. `deadline` ends the handler."""
 
     task_id: str
@@ -293,8 +287,7 @@ class RunningView:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class ServerView:
+class ServerView(Struct, frozen=True):
     """
     A worker process, as of its last report, at most 10 s ago. asynq calls it a server.
 
@@ -334,8 +327,7 @@ class ServerView:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class EntryView:
+class EntryView(Struct, frozen=True):
     """
     A periodic task of one scheduler. `options` are texts in Go's syntax, such as `Queue("low")`.
 
@@ -367,8 +359,7 @@ class EntryView:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class EventView:
+class EventView(Struct, frozen=True):
     """One firing of a scheduler entry."""
 
     task_id: str
@@ -378,8 +369,7 @@ class EventView:
         return {"task_id": self.task_id, "enqueued_at": iso(self.enqueued_at)}
 
 
-@dataclass(frozen=True, slots=True)
-class RedisView:
+class RedisView(Struct, frozen=True):
     """The server behind it all; on a cluster, one of its nodes. Memory in bytes, uptime in seconds."""
 
     version: str
@@ -395,8 +385,7 @@ class RedisView:
         return asdict(self)
 
 
-@dataclass(frozen=True, slots=True)
-class OverviewView:
+class OverviewView(Struct, frozen=True):
     """All queues, and their sums: `totals` has the count fields of `QueueView` by name."""
 
     queues: tuple[QueueView, ...]

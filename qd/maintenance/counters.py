@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(slots=True)
-class Counters:
+class Counters(Struct):
     """Numbers of tasks; `reclaimed` and `aggregated` count groups' sets, `ticks` cron tasks, `called` tasks at limits, `continued` links."""
 
     forwarded: int = 0

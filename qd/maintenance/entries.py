@@ -7,8 +7,9 @@ Which ticks are due, and which of those that were missed, is decided here, witho
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
+
+from msgspec.structs import replace
 
 from qd.client.compose import Composed, Composer
 from qd.client.declared import Declared, complete, compose_tick

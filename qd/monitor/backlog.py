@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from qd.broker.link import Link
 from qd.errors import BrokerError
@@ -19,8 +20,7 @@ _GOOD_FOR = 1.0
 """Seconds in which everybody who asks gets the same answer."""
 
 
-@dataclass(frozen=True)
-class Backlog:
+class Backlog(Struct, frozen=True):
     """
     All queues, and `lateness`: how many seconds ago the first delayed task of each was due.
 

@@ -11,8 +11,8 @@ begins with `qd_`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
+from msgspec import Struct
 from prometheus_client import generate_latest
 from prometheus_client.core import Metric
 
@@ -57,8 +57,7 @@ _TIMED = {
 }
 
 
-@dataclass(frozen=True)
-class Scene:
+class Scene(Struct, frozen=True):
     """All that one page of metrics shows."""
 
     totals: Totals

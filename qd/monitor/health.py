@@ -8,8 +8,10 @@ then. Readiness asks whether tasks are being run here now.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict
 
 from qd.inspector.views import QueueView
 from qd.monitor.totals import Process
@@ -20,8 +22,7 @@ _WATCHDOG_MARGIN = 10.0
 _FRESH = 5.0
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """`ok`, the reasons if not, and details for people and programs."""
 
     reasons: tuple[str, ...]

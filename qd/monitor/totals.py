@@ -6,8 +6,9 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from qd.observability.tally import DURATIONS
 
@@ -15,8 +16,7 @@ _SILENT = 3.0
 """Seconds without a report after which a process is looked for; it may be dead."""
 
 
-@dataclass(frozen=True)
-class Process:
+class Process(Struct, frozen=True):
     """The latest report of a living process. `lag`: seconds its event loop was late; `seen_at`: of
     the monotonic clock."""
 

@@ -8,12 +8,12 @@ of the fields is in `policy.cron_spec`, the search in `policy.cron_next`.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal, cast, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from msgspec import Struct
 
 from qd.errors import CronError, InvalidDuration, UsageError
 from qd.policy.cron_next import next_instant
@@ -50,14 +50,12 @@ _DESCRIPTORS = {
 _EVERY = "@every "
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule(ABC):
+class Schedule(Struct, frozen=True):
     """When something is due. `spec` is the text it was made from, `timezone` the zone it is in."""
 
     spec: str
     timezone: str
 
-    @abstractmethod
     def next(self, after: datetime) -> datetime | None:
         """
         Return the first due time strictly after *after*, in UTC, at a whole second.
@@ -67,6 +65,7 @@ class Schedule(ABC):
         Raises:
             UsageError: *after* has no time zone.
         """
+        raise NotImplementedError
 
     def between(self, start: datetime, end: datetime) -> Iterator[datetime]:
         """
@@ -83,8 +82,7 @@ class Schedule(ABC):
             due = self.next(due)
 
 
-@dataclass(frozen=True, slots=True)
-class CronSchedule(Schedule):
+class CronSchedule(Schedule, frozen=True):
     """Due when the clock of `timezone` shows a time that matches the fields of the spec."""
 
     fields: CronFields
@@ -101,8 +99,7 @@ class CronSchedule(Schedule):
         return None if found is None else _EPOCH + timedelta(seconds=found)
 
 
-@dataclass(frozen=True, slots=True)
-class Every(Schedule):
+class Every(Schedule, frozen=True):
     """
     Due once in `period` seconds; zones and clock changes play no part.
 
@@ -122,8 +119,7 @@ class Every(Schedule):
             return None
 
 
-@dataclass(frozen=True, slots=True)
-class Limited(Schedule):
+class Limited(Schedule, frozen=True):
     """The due times of `inner` that are not before `start` and not after `end`; None is no limit."""
 
     inner: Schedule

@@ -7,15 +7,15 @@ For calendars that people read; when something is due says `policy.cron` alone.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+
+from msgspec import Struct
 
 from qd.policy.cron import CronSchedule, Limited, Schedule
 from qd.policy.cron_next import clock_changes, first_wall
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(Struct, frozen=True):
     """
     A note about the moment `at`. `due` tells whether the schedule is due then.
 

@@ -10,7 +10,8 @@ Descriptors and time zones are read in `policy.cron`; when a set of fields is du
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from qd.errors import CronError
 
@@ -18,8 +19,7 @@ _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct",
 _WEEKDAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Field:
+class _Field(Struct, frozen=True):
     name: str
     lowest: int
     highest: int
@@ -45,8 +45,7 @@ _FIELDS = (
 _INTEGER = re.compile(r"[+-]?[0-9]{1,18}")
 
 
-@dataclass(frozen=True, slots=True)
-class CronFields:
+class CronFields(Struct, frozen=True):
     """
     When a spec is due, as sets: bit n of a set stands for the number n.
 

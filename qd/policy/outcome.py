@@ -8,8 +8,9 @@ How long to wait is decided in `retry`; what changes in Redis is written in `qd/
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from qd.errors import PayloadError, RetryAfter, RevokeTask, SkipRetry, Snooze
 
@@ -28,8 +29,7 @@ class Action(StrEnum):
     """It has not run: it waits until a gate lets it pass."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """What to do with a task: the action, and for a retry the delay in seconds."""
 
     action: Action

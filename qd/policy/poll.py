@@ -7,7 +7,7 @@ handler that has said so: done, or not yet. A run that failed is repeated by the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from qd.durations import format_duration
 from qd.policy.outcome import Action, Outcome, storable
@@ -19,8 +19,7 @@ _DOUBLED = 64
 """Delays are doubled so often at the most: no number of looks is too large."""
 
 
-@dataclass(frozen=True, slots=True)
-class PollRules:
+class PollRules(Struct, frozen=True):
     """
     How often a poll looks, in seconds.
 
@@ -37,8 +36,7 @@ class PollRules:
         return min(self.initial * 2.0 ** min(max(looks - 1, 0), _DOUBLED), self.longest)
 
 
-@dataclass(frozen=True, slots=True)
-class Polling:
+class Polling(Struct, frozen=True):
     """
     What a poll remembers from run to run: the `looks` that said not yet, `since` when it looks, and `until`
     when, in Unix seconds. An `until` of 0 is for ever.

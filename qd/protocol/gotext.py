@@ -9,8 +9,9 @@ nothing else, and read by `parse_option`, which takes whatever it finds.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
+
+from msgspec import Struct
 
 from qd.errors import InvalidDuration, UsageError
 from qd.policy.go_duration import format_duration, parse_go_duration
@@ -121,8 +122,7 @@ def option_strings(
     return [f"{name}({text})" for name, text in texts.items() if text is not None]
 
 
-@dataclass(frozen=True, slots=True)
-class OptionText:
+class OptionText(Struct, frozen=True):
     """An option of a scheduler entry: its name in qd and its value; durations are seconds."""
 
     name: str

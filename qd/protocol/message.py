@@ -36,12 +36,12 @@ class Terms:
     group: str = ""
     headers: tuple[tuple[str, str], ...] = ()
     unknown: bytes = b""
-    # Set by the codec: encoding the same terms again costs nothing.
+    # Set by the codec: encoding the same terms again costs nothing. For its sake this is a dataclass:
+    # a Struct has no fields that do not count when two are compared.
     wire: bytes | None = field(default=None, init=False, repr=False, compare=False)
 
 
-# Not a dataclass, as there is one for each task: this is made three times as fast, and leaves the
-# garbage collector nothing to do.
+# There is one for each task: it leaves the garbage collector nothing to do.
 class TaskMessage(Struct, gc=False):
     """One task as it is stored in the hash field `msg`."""
 
@@ -55,8 +55,7 @@ class TaskMessage(Struct, gc=False):
         return self.terms.queue
 
 
-@dataclass(frozen=True, slots=True)
-class ServerInfo:
+class ServerInfo(Struct, frozen=True):
     """A worker process as asynq's tools list it. asynq calls it a server."""
 
     host: str
@@ -70,8 +69,7 @@ class ServerInfo:
     active_workers: int
 
 
-@dataclass(frozen=True, slots=True)
-class WorkerInfo:
+class WorkerInfo(Struct, frozen=True):
     """One running task as asynq's tools list it."""
 
     host: str
@@ -85,8 +83,7 @@ class WorkerInfo:
     deadline_ns: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class SchedulerEntry:
+class SchedulerEntry(Struct, frozen=True):
     """One periodic task. `options` are texts in Go's syntax, see `gotext`."""
 
     id: str
@@ -98,8 +95,7 @@ class SchedulerEntry:
     prev_ns: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class EnqueueEvent:
+class EnqueueEvent(Struct, frozen=True):
     """One firing of a scheduler entry."""
 
     task_id: str

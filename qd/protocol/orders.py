@@ -7,8 +7,9 @@ finds none, so an order needs neither a channel nor rights of its own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from qd import jsoncodec
 from qd.protocol import keys
@@ -21,8 +22,7 @@ class Verb(StrEnum):
     STACK = "stack"
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Struct, frozen=True):
     """
     What the worker process *server_id* shall do.
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import isfinite
 from typing import Any
+
+from msgspec import Struct
 
 from qd import jsoncodec
 from qd.errors import UsageError
@@ -13,8 +14,7 @@ NOTE_MAX = 200
 """Characters of a note that are kept."""
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(Struct, frozen=True):
     """
     *done* of *total* (None: nobody knows how much there is), said at *at* (Unix seconds).
 

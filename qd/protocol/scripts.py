@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 _FOLDER = Path(__file__).with_name("lua")
 
@@ -26,8 +28,7 @@ _TIME = "redis.call('TIME')"
 _COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class Script:
+class Script(Struct, frozen=True, dict=True):
     """One script by name. Comments are stripped from what goes over the wire."""
 
     name: str

@@ -7,8 +7,9 @@ arguments more. Without one, not a byte is different.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeVar
+
+from msgspec import Struct
 
 from qd.protocol import keys
 from qd.protocol.op import Op, text
@@ -19,8 +20,7 @@ MOST_OF_TASK = 100
 """Transitions of one task that are found by its id."""
 
 
-@dataclass(frozen=True, slots=True)
-class Timeline:
+class Timeline(Struct, frozen=True):
     """
     How to keep one: for `keep` seconds, and about `most` transitions of each queue.
 

@@ -23,8 +23,9 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from qd import clock, jsoncodec
 from qd.errors import BrokerError
@@ -34,16 +35,14 @@ from qd.runtime.run import Run
 _LONGEST_BACKOFF = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(Struct, frozen=True):
     """Let it pass at that moment, or at the latest then (both of the loop's clock)."""
 
     at: float
     latest: float = math.inf
 
 
-@dataclass(frozen=True, slots=True)
-class Park:
+class Park(Struct, frozen=True):
     """Let it wait until then (Unix seconds), or until it is called."""
 
     until: float

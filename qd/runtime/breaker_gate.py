@@ -11,8 +11,9 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from qd import clock, jsoncodec
 from qd.broker.async_link import AsyncLink
@@ -34,8 +35,7 @@ _LAST_WORDS = 1.0
 _log = logging.getLogger("qd.breakers")
 
 
-@dataclass(frozen=True, slots=True)
-class BreakerChange:
+class BreakerChange(Struct, frozen=True):
     """
     A breaker has another state: closed, open or half-open; `key` is empty for one without keys.
 

@@ -13,8 +13,9 @@ import logging
 import time
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from qd import clock, jsoncodec
 from qd.broker.async_link import AsyncLink
@@ -36,8 +37,7 @@ _RENEWED_WITHIN = 0.25
 _log = logging.getLogger("qd.polls")
 
 
-@dataclass(slots=True)
-class _Look:
+class _Look(Struct):
     """
     The lock that a run wants or has: that of the id *value* for the handler of *pattern*.
 

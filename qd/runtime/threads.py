@@ -17,9 +17,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any
+
+from msgspec import Struct
 
 from qd.errors import LeaseLost, TaskCancelled, TaskTimeout
 from qd.runtime.run import Run, Stop
@@ -49,8 +50,7 @@ _WEIGHT = 0.1
 """Of the latest run, in the average of its kind."""
 
 
-@dataclass(slots=True)
-class _Job:
+class _Job(Struct):
     kind: str
     run: Run
     function: Callable[..., Any]
@@ -59,8 +59,7 @@ class _Job:
     future: asyncio.Future[Any]
 
 
-@dataclass(slots=True)
-class _End:
+class _End(Struct):
     """What came of a job, if there was one; its thread is `free` if nothing is left of the portion."""
 
     future: asyncio.Future[Any] | None

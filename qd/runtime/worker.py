@@ -15,9 +15,11 @@ import os
 import random
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from qd import birthmark, failpoint
 from qd.broker.async_link import AsyncLink
@@ -68,8 +70,7 @@ _DRAIN = 2.0
 """Seconds that stopping waits for the last outcomes to reach Redis."""
 
 
-@dataclass(frozen=True)
-class WorkerOptions:
+class WorkerOptions(Struct, frozen=True):
     """What one worker process needs to know. Times in seconds."""
 
     queues: Mapping[str, int]

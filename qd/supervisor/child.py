@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from qd.supervisor.running import RunningTable
 
@@ -64,8 +65,7 @@ _WITHOUT_FIELDS = {
 }
 
 
-@dataclass(frozen=True)
-class Report:
+class Report(Struct, frozen=True):
     """One line of the status pipe; fields that its kind does not use keep their defaults."""
 
     kind: ReportKind
@@ -111,8 +111,7 @@ def parse_report(line: bytes) -> Report | None:
     return None
 
 
-@dataclass(frozen=True)
-class Link:
+class Link(Struct, frozen=True):
     """
     A child's connection to its parent. Every method may be called from any thread, returns at
     once and never raises, also when the parent is gone.

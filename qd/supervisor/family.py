@@ -11,7 +11,8 @@ import os
 import signal
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from qd import failpoint
 from qd.supervisor import linux

@@ -15,8 +15,9 @@ import sys
 import traceback
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import NoReturn
+
+from msgspec import Struct
 
 from qd import failpoint
 from qd.supervisor import linux
@@ -29,8 +30,7 @@ _OOM_POINTS = 500
 _STDERR = 2
 
 
-@dataclass(frozen=True)
-class Forked:
+class Forked(Struct, frozen=True):
     """What the parent keeps of a new child. Both descriptors are non-blocking."""
 
     pid: int

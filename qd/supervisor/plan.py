@@ -10,16 +10,16 @@ answered here.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from qd.errors import ExitCode
 from qd.supervisor.child import ChildRole
 from qd.supervisor.state import ChildState, Limits, Record, Slot
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """What should run. Children of another generation are replaced, one by one."""
 
     workers: int
@@ -46,51 +46,43 @@ class StopMode(StrEnum):
     NOW = "now"
 
 
-@dataclass(frozen=True)
-class Spawn:
+class Spawn(Struct, frozen=True):
     slot: Slot
 
 
-@dataclass(frozen=True)
-class Terminate:
+class Terminate(Struct, frozen=True):
     pid: int
     reason: str
 
 
-@dataclass(frozen=True)
-class Quit:
+class Quit(Struct, frozen=True):
     pid: int
 
 
-@dataclass(frozen=True)
-class Abort:
+class Abort(Struct, frozen=True):
     pid: int
     reason: str
 
 
-@dataclass(frozen=True)
-class Kill:
+class Kill(Struct, frozen=True):
     pid: int
     reason: str
 
 
-@dataclass(frozen=True)
-class Replace:
+class Replace(Struct, frozen=True):
     """Have the child print its stacks, and start another one in its place."""
 
     pid: int
     reason: str
 
 
-@dataclass(frozen=True)
-class AbandonReload:
+class AbandonReload(Struct, frozen=True):
     """Go back to what ran before the reload."""
 
     reason: str
 
 
-@dataclass(frozen=True)
-class Stop:
+class Stop(Struct, frozen=True):
     """Stop everything now and exit with this code."""
 
     exit_code: int
@@ -100,8 +92,7 @@ class Stop:
 Action = Spawn | Terminate | Quit | Abort | Kill | Replace | AbandonReload | Stop
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """Actions to carry out in order; `wake_at`: plan again then, even if nothing happens."""
 
     actions: tuple[Action, ...]

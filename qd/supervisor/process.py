@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import suppress
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from qd.supervisor.child import Report, parse_report
 from qd.supervisor.fork import Forked

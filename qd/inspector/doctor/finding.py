@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct
 
 from qd.protocol.op import Op, text
 
@@ -10,8 +10,7 @@ PROBLEM = "problem"
 WARNING = "warning"
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """What a rule finds, in the singular and the plural, what that does, and how bad it is."""
 
     one: str
@@ -132,8 +131,7 @@ RULES = {
 """In the order in which repairs are carried out: what others depend on comes first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """
     One thing that is not as it should be.
 
@@ -148,7 +146,7 @@ class Finding:
     subject: bytes
     evidence: str
     remedy: str = ""
-    repair: Op[int] | None = field(default=None, repr=False)
+    repair: Op[int] | None = None
     token: bytes = b""
     gone: bool = False
 

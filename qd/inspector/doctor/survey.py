@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from qd.broker.link import Link
 from qd.errors import BrokerUnavailable, DecodeError, QdError
@@ -28,8 +29,7 @@ _Look = tuple[str, list[bytes]]
 """A queue and ids of tasks in it, to be looked at in one step."""
 
 
-@dataclass(slots=True)
-class Suspects:
+class Suspects(Struct):
     """
     What is worth a closer look in one queue.
 

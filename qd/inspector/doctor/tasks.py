@@ -8,7 +8,8 @@ asynq itself meant to delete. In doubt a task goes to the dead letters, where a 
 from __future__ import annotations
 
 from collections.abc import Set
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from qd.errors import DecodeError
 from qd.inspector.doctor.finding import Finding
@@ -26,8 +27,7 @@ _STRONGEST = ("active", "pending", _GROUP, "retry", "scheduled", "archived", "co
 """Which of several containers is right when the state names none: the one that matters most."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ward:
+class Ward(Struct, frozen=True):
     """What is known about a queue beside its tasks: `alive` are the ids of live workers."""
 
     queue: str
@@ -36,8 +36,7 @@ class Ward:
     registered: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class _Repair:
+class _Repair(Struct, frozen=True):
     """The container that is to list the task ('' = none, it goes), and what its hash is to say."""
 
     place: str

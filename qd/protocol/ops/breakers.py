@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
+
+from msgspec import Struct
 
 from qd.protocol import keys
 from qd.protocol.op import Argument, Op, command, script, text
@@ -24,8 +25,7 @@ _SHOWN = 1000
 """Keys that are shown of one breaker."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """
     When a breaker opens and closes.
 
@@ -52,8 +52,7 @@ class Ended(IntEnum):
     SUCCESS = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(Struct, frozen=True):
     """A key of a breaker has another state: closed, open or half-open. One process sees each change."""
 
     key: str
@@ -61,8 +60,7 @@ class Change:
     state: str
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """
     `verdicts`, by task: 0 it may start, 1 it may start as a try, below: to ask again in -n seconds.
 
@@ -74,8 +72,7 @@ class Answer:
     called: list[Member]
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(Struct, frozen=True):
     """One key of a breaker. `since` and `until` in Unix seconds; `failures` are those in a row."""
 
     key: str

@@ -9,9 +9,10 @@ run time stand in one hash by name, as JSON.
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
+
+from msgspec import Struct
 
 from qd.protocol import codec, constants, keys
 from qd.protocol.message import EnqueueEvent
@@ -43,16 +44,14 @@ class Decision(IntEnum):
     PAUSED = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Ledger:
+class Ledger(Struct, frozen=True):
     """The last tick that was decided, and the last that was enqueued (Unix seconds)."""
 
     tick: int
     fired: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """
     What `qd cron` shows of a periodic task. Moments are Unix seconds, None is never.
 
@@ -65,8 +64,7 @@ class Standing:
     paused_since: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Ticked:
+class Ticked(Struct, frozen=True):
     """What was decided about a tick, and the last tick that was enqueued (Unix seconds)."""
 
     decision: Decision

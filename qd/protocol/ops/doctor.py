@@ -10,8 +10,9 @@ not be text.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from qd.protocol import constants, keys
 from qd.protocol.op import Argument, Op, command, script, text
@@ -43,8 +44,7 @@ _LEASE = 30
 """Seconds of the lease that a repaired active task gets: what a Go server, should one hold it, renews."""
 
 
-@dataclass(frozen=True, slots=True)
-class TaskFacts:
+class TaskFacts(Struct, frozen=True):
     """
     Everything that says whether a task is stored as it should be, at one instant.
 
@@ -67,8 +67,7 @@ class TaskFacts:
     seen: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Lock:
+class Lock(Struct, frozen=True):
     """A lock that looks leaked; `message` is its holder's, None if there is no such task."""
 
     key: bytes

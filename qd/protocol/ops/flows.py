@@ -6,10 +6,10 @@ nodes of a cluster, so that to end a link and to enqueue what is behind it are s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from qd.protocol import keys
@@ -58,8 +58,7 @@ class NodeState(StrEnum):
     GONE = "g"
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(Struct, frozen=True):
     """
     A node as it is stored: its number, what is before and behind it.
 
@@ -77,8 +76,7 @@ class Kept:
     not_before: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(Struct, frozen=True):
     """A node that is to be enqueued, or if it is a join, to be called done at once."""
 
     number: int
@@ -88,8 +86,7 @@ class Ready:
     not_before: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class News:
+class News(Struct, frozen=True):
     """What became of a node."""
 
     number: int
@@ -97,8 +94,7 @@ class News:
     result: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Moved:
+class Moved(Struct, frozen=True):
     """How a flow stands (None: there is none), whether it may go on, and what is to be enqueued."""
 
     state: FlowState | None
@@ -106,8 +102,7 @@ class Moved:
     ready: list[Ready]
 
 
-@dataclass(frozen=True, slots=True)
-class Enqueued:
+class Enqueued(Struct, frozen=True):
     """A link that is enqueued and has not ended, as far as its flow knows."""
 
     number: int
@@ -115,8 +110,7 @@ class Enqueued:
     queue: str
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(Struct, frozen=True):
     """What a look at a flow shows; `changed` is when it last got any further (Unix seconds)."""
 
     state: FlowState | None
@@ -124,8 +118,7 @@ class Seen:
     links: list[Enqueued]
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(Struct, frozen=True):
     """
     A flow as a whole. `stopped_at`: the link that died or went last; `ends`: its last links; `wide`:
     they stand side by side, so that its result is a list. `created`, `changed`: Unix seconds.
@@ -144,8 +137,7 @@ class Shown:
     queue_prefix: str
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(Struct, frozen=True):
     """One node of a flow, without its message and its result. `waits` for so many nodes."""
 
     number: int

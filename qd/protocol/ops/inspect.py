@@ -9,8 +9,9 @@ come and go.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
+
+from msgspec import Struct
 
 from qd.protocol import keys
 from qd.protocol.op import Op, command, script, text
@@ -44,8 +45,7 @@ _KEYS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Container:
+class Container(Struct, frozen=True):
     """Where the tasks of one state are; for `aggregating` there is one for each group."""
 
     queue: str
@@ -63,8 +63,7 @@ class Container:
         return self.state in (TaskState.PENDING, TaskState.ACTIVE)
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(Struct, frozen=True):
     """
     A task as it is stored. Not `exists`: it is listed, but its hash is gone.
 
@@ -88,8 +87,7 @@ class Stored:
     progress: Progress | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Cursor:
+class Cursor(Struct, frozen=True):
     """How far a container was read; the first one may pass over *offset* tasks."""
 
     offset: int = 0
@@ -97,8 +95,7 @@ class Cursor:
     ids: tuple[bytes, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(Struct, frozen=True):
     """Some tasks in the order of their container; none means that it ends here."""
 
     tasks: list[Stored]
@@ -116,8 +113,7 @@ class Outline(NamedTuple):
     cause: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Outlines:
+class Outlines(Struct, frozen=True):
     """A page of outlines. `first` is how far from its begin the container was read before."""
 
     rows: list[Outline]

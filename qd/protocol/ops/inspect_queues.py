@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from qd.protocol import keys
 from qd.protocol.op import Op, command, script, text
@@ -29,8 +30,7 @@ _FLUSH_BY = 400 * 86_400
 _SCAN_PAGE = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class QueueCounts:
+class QueueCounts(Struct, frozen=True):
     """Sizes and counters of one moment. `leased` are the active tasks with a live lease."""
 
     pending: int
@@ -55,8 +55,7 @@ class QueueCounts:
     problems: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Removal:
+class Removal(Struct, frozen=True):
     """Whether a queue was removed, and the tasks it has (or had) in each state."""
 
     removed: bool

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
+
+from msgspec import Struct
 
 from qd.protocol import constants, keys
 from qd.protocol.op import Argument, Op, script
@@ -41,8 +42,7 @@ class Verdict(IntEnum):
     """Its message is not the one that was read; nothing was changed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rewrite:
+class Rewrite(Struct, frozen=True):
     """A new message for a task, to be stored only if the stored one is still *before*."""
 
     id: str

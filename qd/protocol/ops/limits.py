@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from qd.protocol import keys
 from qd.protocol.op import Argument, Op, command, script, text
@@ -22,8 +23,7 @@ _SHOWN = 1000
 """Slots and keys that are shown of one limit."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(Struct, frozen=True):
     """What a limit allows: starts per second, so many at once, tasks at a time. 0 = any."""
 
     name: str
@@ -32,8 +32,7 @@ class Bounds:
     slots: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(Struct, frozen=True):
     """
     A task under a limit: the key of its hash, and the key of the limit that it counts for.
 
@@ -45,8 +44,7 @@ class Member:
     turn: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True):
     """
     Whether tasks may start: from 0, in so many seconds; below, not before they are called, and they
     should ask again in -n seconds if nobody calls them. `has_slots`: their ends are to be reported;
@@ -58,8 +56,7 @@ class Asked:
     answers: list[float]
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Struct, frozen=True):
     """Tasks that wait for one key: how many, how many of them were called, the first one."""
 
     key: str
@@ -68,8 +65,7 @@ class Line:
     first: str
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(Struct, frozen=True):
     """A task that has a slot, and the worker process that runs it."""
 
     task: str
@@ -77,8 +73,7 @@ class Slot:
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(Struct, frozen=True):
     """
     What goes on at a limit. `set_by_hand`: rate, burst, slots, where an operator has set them;
     `keys`: those for which tasks wait. Of many, the first thousand are in `slots` and `lines`.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from qd.protocol import keys
 from qd.protocol.op import Argument, Op, script
@@ -14,8 +15,7 @@ _END = Script("once_end")
 _DROP = Script("once_drop")
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(Struct, frozen=True):
     """Who does something: one call, in one run, of one task (`queue id`)."""
 
     task: str
@@ -23,8 +23,7 @@ class Claim:
     call: str
 
 
-@dataclass(frozen=True, slots=True)
-class Begun:
+class Begun(Struct, frozen=True):
     """
     What the ledger says. `done`: it has happened, and left `result` (JSON, maybe empty).
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from qd.protocol import keys
 from qd.protocol.op import Argument, Op, script, text
@@ -20,8 +21,7 @@ REFUSED = "refused"
 DROPPED = "dropped"
 
 
-@dataclass(frozen=True, slots=True)
-class Marks:
+class Marks(Struct, frozen=True):
     """
     Sizes of a queue, in tasks: from `warning` and from `critical` on it has that level.
 
@@ -33,8 +33,7 @@ class Marks:
     margin: int
 
 
-@dataclass(frozen=True, slots=True)
-class Pressure:
+class Pressure(Struct, frozen=True):
     """The size of a queue, its level (ok, warning, critical), and the one that it had before."""
 
     size: int
@@ -42,8 +41,7 @@ class Pressure:
     level: str
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(Struct, frozen=True):
     """What became of each task, as for `tasks.enqueue`, and of the queue."""
 
     refusals: list[Refused | None]

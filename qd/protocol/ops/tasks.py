@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from msgspec import Struct
@@ -34,8 +33,7 @@ class NewTask(Struct, gc=False):
     group: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """
     Why a task was not taken in: the id is in use (`state`), the lock is held (`holder`), or there is no
     room in the queue, which has `full` tasks.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
+
+from msgspec import Struct
 
 from qd.protocol import codec, constants, keys
 from qd.protocol.message import TaskMessage, Terms
@@ -30,16 +31,14 @@ ours never more than 15.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Forwarded:
+class Forwarded(Struct, frozen=True):
     """How many tasks were moved, and when the next one is due (Unix seconds, None if none is)."""
 
     moved: int
     next_at: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Orphan:
+class Orphan(Struct, frozen=True):
     """An active task whose lease has run out. `owner` is empty if a Go server held it."""
 
     id: str

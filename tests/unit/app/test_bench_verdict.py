@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from qd.app.bench import Drained, Measured, Plan
 from qd.app.bench_verdict import verdict

@@ -1,11 +1,12 @@
 """Configuration given in Python: mappings, objects, and the settings themselves."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from msgspec.structs import replace
 
 from qd.config.load import from_mapping
 from qd.config.model import Settings

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
+from msgspec.structs import replace
 
 from qd.monitor.health import Verdict, health, readiness
 from qd.monitor.totals import Process
 
 NOW = 1000.0
 WORKER = Process(pid=7, role="worker", seen_at=NOW - 1, lag=0.0)
-SCHEDULER = dataclasses.replace(WORKER, pid=8, role="scheduler")
+SCHEDULER = replace(WORKER, pid=8, role="scheduler")
 
 
 def ready(*processes: Process, needed: str = "worker", redis_error: str = "") -> Verdict:
@@ -23,7 +23,7 @@ def test_health_does_not_depend_on_redis() -> None:
 
 
 def test_a_process_that_nobody_replaces_makes_it_red() -> None:
-    silent = dataclasses.replace(WORKER, seen_at=NOW - 26)
+    silent = replace(WORKER, seen_at=NOW - 26)
     verdict = health([silent, SCHEDULER], NOW, watchdog=15)
     assert verdict.reasons == ("worker 7 has been silent for 26 s",)
     assert health([silent], NOW, watchdog=30).ok
@@ -37,5 +37,5 @@ def test_ready_means_redis_and_a_worker() -> None:
 
 
 def test_a_stopping_or_silent_worker_is_not_ready() -> None:
-    assert not ready(dataclasses.replace(WORKER, ready=False)).ok
-    assert not ready(dataclasses.replace(WORKER, seen_at=NOW - 6)).ok
+    assert not ready(replace(WORKER, ready=False)).ok
+    assert not ready(replace(WORKER, seen_at=NOW - 6)).ok

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from qd.supervisor.child import DONE_EXIT, RECYCLE_EXIT, ChildRole, Report, ReportKind
 from qd.supervisor.state import ChildState, Limits, Record, Slot
