@@ -22,11 +22,11 @@ SCHEDULE = {
     f"every-second-{n:02}": {"spec": "@every 1s", "type": "work", "payload": {"seconds": 0}}
     for n in range(ENTRIES)
 }
-_QUIET = {"short": 5, "full": 30}
+_QUIET = {"short": 2, "full": 30}
 """Seconds without a kill, first."""
 
 _KILLS = {"short": 12, "full": 100}
-_PAUSE = {"short": 1.5, "full": 3.0}
+_PAUSE = {"short": 1.0, "full": 3.0}
 """Seconds from one kill to the next."""
 
 _TICK = re.compile(r"^(\S+) .*cron\[\d+\].* enqueued ", re.MULTILINE)

@@ -57,7 +57,7 @@ def slots(stage: Stage) -> list[Measure]:
     fleet = stage.fleet(limits={"api": {"concurrency": _SLOTS, "types": ["work"]}})
     for name in ("a", "b"):
         fleet.add(name)
-    stage.producer.send("work", int(kills * _KILL_EVERY * 70) + 500, payload={"seconds": 0.05})
+    stage.producer.send("work", int(kills * _KILL_EVERY * 70) + 200, payload={"seconds": 0.05})
     eventually(lambda: fleet.journal.count("end") > 50, within=60)
     killed: dict[int, float] = {}
     for number in range(kills):
@@ -91,7 +91,7 @@ def held_back(stage: Stage) -> list[Measure]:
         fleet.add(name)
     _throughput(stage)
     without, beside, both = [], [], []
-    for _ in range(3):
+    for _ in range(stage.profile.limit_rounds):
         without.append(_throughput(stage))
         stage.producer.send("work:held", _HELD, payload={"seconds": 3600})
         both.append(_throughput(stage, waiting=_HELD))

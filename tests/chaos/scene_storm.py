@@ -13,7 +13,7 @@ from tests.chaos.judge import Fault
 from tests.chaos.stage import Measure, Stage
 from tests.support.wait import eventually
 
-_MEAN_PAUSE = 0.8
+_MEAN_PAUSE = {"short": 0.5, "full": 0.8}
 """Seconds from one kill to the next, on average; the pauses are exponentially distributed."""
 
 _SETTLED_WITHIN = 60.0
@@ -25,7 +25,8 @@ def run(stage: Stage) -> list[Measure]:
     for name in ("a", "b"):
         fleet.add(name)
     faults: list[Fault] = []
-    pauses = [stage.random.expovariate(1 / _MEAN_PAUSE) for _ in range(profile.kills)]
+    often = 1 / _MEAN_PAUSE[profile.name]
+    pauses = [stage.random.expovariate(often) for _ in range(profile.kills)]
     began = time.monotonic()
     stage.producer.start("work", rate=profile.tasks / sum(pauses), count=profile.tasks)
     for number, moment in enumerate(accumulate(pauses)):

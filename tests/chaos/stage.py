@@ -39,6 +39,7 @@ class Profile:
     limit_seconds: int
     limit_kills: int
     limit_others: int
+    limit_rounds: int
     grouped: int
     group_kills: int
     links: int
@@ -47,7 +48,7 @@ class Profile:
 
 
 SHORT = Profile(
-    "short", 60, 10_000, 3, 300, 500, 18.0, 2_000, 4, 40, 3, 10, 2_000, 2_000, 5, 400, 200, 10
+    "short", 60, 10_000, 3, 300, 300, 16.0, 2_000, 4, 40, 3, 10, 1_000, 1, 2_000, 5, 250, 200, 10
 )
 FULL = Profile(
     "full",
@@ -63,6 +64,7 @@ FULL = Profile(
     60,
     200,
     20_000,
+    3,
     100_000,
     50,
     10_000,
