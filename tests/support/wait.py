@@ -10,7 +10,9 @@ from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
-_POLL_SECONDS = 0.005
+_SHORTEST = 0.005
+_LONGEST = 0.025
+"""Seconds from one look to the next; in between, a twentieth of the time that was waited already."""
 
 
 def eventually(predicate: Callable[[], T], within: float = 5.0) -> T:
@@ -19,11 +21,12 @@ def eventually(predicate: Callable[[], T], within: float = 5.0) -> T:
 
     What `predicate` raises passes through: "not yet" is said with a falsy result.
     """
-    deadline = time.monotonic() + within
+    began = time.monotonic()
     while not (value := predicate()):
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - began
+        if waited > within:
             raise AssertionError(f"not true within {within:g} s; the last value was {value!r}")
-        time.sleep(_POLL_SECONDS)
+        time.sleep(_pause(waited))
     return value
 
 
@@ -33,12 +36,17 @@ async def aeventually(predicate: Callable[[], Awaitable[T]], within: float = ...
 async def aeventually(predicate: Callable[[], T], within: float = ...) -> T: ...
 async def aeventually(predicate: Callable[[], Any], within: float = 5.0) -> Any:
     """`eventually` for async tests: the loop runs meanwhile, and `predicate` may be async."""
-    deadline = time.monotonic() + within
+    began = time.monotonic()
     while True:
         outcome = predicate()
         value = await outcome if inspect.isawaitable(outcome) else outcome
         if value:
             return value
-        if time.monotonic() > deadline:
+        waited = time.monotonic() - began
+        if waited > within:
             raise AssertionError(f"not true within {within:g} s; the last value was {value!r}")
-        await asyncio.sleep(_POLL_SECONDS)
+        await asyncio.sleep(_pause(waited))
+
+
+def _pause(waited: float) -> float:
+    return min(max(waited / 20, _SHORTEST), _LONGEST)
