@@ -85,6 +85,7 @@ async def test_a_queue_whose_leases_cannot_be_written_costs_no_other_queue_its_o
     go.set()
 
 
+@pytest.mark.usefixtures("lively")
 async def test_a_connection_that_has_died_unseen_costs_no_lease_however_long_others_wait(
     lab: Lab, server: RedisServer
 ) -> None:

@@ -390,6 +390,7 @@ async def test_an_earlier_run_cannot_give_back_the_lock_of_a_later_one(lab: Lab)
     assert owner_of(lab, "a") == later
 
 
+@pytest.mark.usefixtures("lively")
 @pytest.mark.parametrize("kind", ["async", "sync"])
 async def test_the_lock_is_extended_while_a_look_blocks_the_loop(lab: Lab, kind: str) -> None:
     """By the heartbeat, which has a thread of its own."""

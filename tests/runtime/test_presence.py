@@ -13,7 +13,7 @@ import time
 import pytest
 
 from qd.protocol import codec, keys
-from qd.protocol.constants import HEARTBEAT, LEASE, PRESENCE_TTL
+from qd.protocol.constants import LEASE, PRESENCE_TTL
 from tests.runtime.lab import QUEUE, Lab, soon
 from tests.support.wait import aeventually, eventually
 
@@ -100,6 +100,7 @@ async def test_nothing_of_a_worker_is_shown_after_its_stop(lab: Lab) -> None:
     assert not [key for key in lab.raw.keys("*") if worker.server_id.encode() in key]
 
 
+@pytest.mark.usefixtures("lively")
 async def test_leases_are_renewed_while_a_handler_blocks_the_loop(lab: Lab) -> None:
     """The heart beats in a thread of its own: a blocked loop loses no task."""
     started = asyncio.Event()
@@ -114,7 +115,7 @@ async def test_leases_are_renewed_while_a_handler_blocks_the_loop(lab: Lab) -> N
     await soon(started)
     before = lab.raw.zscore(keys.lease(QUEUE), info.id)
     # Blocks the loop, as an asynchronous handler must not.
-    eventually(lambda: lab.raw.zscore(keys.lease(QUEUE), info.id) != before, HEARTBEAT + 2)
+    eventually(lambda: lab.raw.zscore(keys.lease(QUEUE), info.id) != before, 10)
     after = lab.raw.zscore(keys.lease(QUEUE), info.id)
     assert after > before
     assert after == pytest.approx(time.time() + LEASE, abs=2)

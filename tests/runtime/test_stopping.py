@@ -11,7 +11,6 @@ import pytest
 
 from qd import Context
 from qd.protocol import keys
-from qd.protocol.constants import HEARTBEAT
 from tests.runtime.lab import QUEUE, Lab, soon
 from tests.support.wait import aeventually
 
@@ -127,6 +126,7 @@ async def test_a_synchronous_handler_is_put_back_and_told_to_end(lab: Lab) -> No
     await aeventually(told.is_set)
 
 
+@pytest.mark.usefixtures("lively")
 async def test_leases_are_renewed_while_a_stop_waits(lab: Lab) -> None:
     started, go = asyncio.Event(), asyncio.Event()
 
@@ -147,7 +147,7 @@ async def test_leases_are_renewed_while_a_stop_waits(lab: Lab) -> None:
         return float(lab.raw.zscore(keys.lease(QUEUE), info.id) or 0)
 
     before = lease()
-    await aeventually(lambda: lease() > before, HEARTBEAT + 5)
+    await aeventually(lambda: lease() > before, 10)
     go.set()
     await stopping
     assert lab.state(info.id) == ""
