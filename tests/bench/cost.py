@@ -23,9 +23,10 @@ _OF_THE_TEST = {"get", "info", "config|resetstat"}
 
 
 class PythonCounter:
-    """Counts calls and byte code instructions of qd's own functions in this thread."""
+    """Counts calls and byte code instructions of qd's own functions in this thread, for so many *tasks*."""
 
-    def __init__(self) -> None:
+    def __init__(self, tasks: int) -> None:
+        self.tasks = tasks
         self.calls = 0
         self.instructions = 0
 

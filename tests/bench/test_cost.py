@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from tests.support.procs import ROOT
+from tests.support.procs import ROOT, environment
 
 # What a thousand tasks that fail have logged helps nobody, and takes longer than they do.
 _QUIETLY = ("-p", "no:logging", "--show-capture=no")
@@ -26,6 +26,7 @@ def test_nothing_costs_more_than_what_is_on_record() -> None:
             "tests/bench/cost_scenes.py",
         ],
         cwd=ROOT,
+        env=environment(),
         capture_output=True,
         text=True,
         check=False,
