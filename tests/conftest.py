@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -28,6 +29,10 @@ import redis
 from tests.compat.figures import pytest_terminal_summary as pytest_terminal_summary
 from tests.support.server_groups import ClusterServers, SentinelServers
 from tests.support.servers import RedisServer, ServerError, TlsServer
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # So a shell starts what runs in the background, and programs that tests start would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says something about the machine, not about the code.
 hypothesis.settings.register_profile("qd", deadline=None)

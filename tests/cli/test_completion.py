@@ -7,11 +7,15 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from qd.cli import candidates
+from qd.cli.completion import answer
+from qd.cli.main import qd
 from qd.protocol import keys
 from tests.cli.conftest import ENVIRONMENT, Store
 from tests.cli.screen import Terminal
@@ -34,10 +38,22 @@ def _ask(shell: str, *words: str, url: str = "", **environ: str) -> list[str]:
     return done.stdout.splitlines()
 
 
-def _offered(url: str, *words: str) -> set[str]:
-    """The values offered behind some words; asked again while Redis is too slow for a shell."""
-    lines = eventually(lambda: _ask("fish", *words, url=url), within=30)
-    return {line.partition("\t")[0] for line in lines}
+Offered = Callable[..., set[str]]
+
+
+@pytest.fixture
+def offered(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Offered:
+    """The values offered behind some words, by this process, which has more patience than a shell."""
+    monkeypatch.setenv("QD_REDIS__ADDRS", redis_url)
+    monkeypatch.setattr(candidates, "_PATIENCE", 30)
+
+    def offered(*words: str) -> set[str]:
+        answer(qd, "fish", words)
+        return {line.partition("\t")[0] for line in capsys.readouterr().out.splitlines()}
+
+    return offered
 
 
 def test_commands_and_options_are_offered_without_redis() -> None:
@@ -47,26 +63,26 @@ def test_commands_and_options_are_offered_without_redis() -> None:
     assert "archived" in _ask("bash", "qd task ls --state ar")
 
 
-def test_names_in_redis_are_offered(store: Store, redis_url: str) -> None:
+def test_names_in_redis_are_offered(store: Store, offered: Offered) -> None:
     store.task("a", task_id="one", queue="low")
     store.task("a", task_id="two", queue="high", process_in="1h")
     store.dead("three")
     store.task("a", task_id="four", queue="low", group="user:7")
     server = store.worker("low")
     store.periodic("nightly", "@every 1h")
-    assert _offered(redis_url, "queue", "show", "") == {"default", "high", "low"}
-    assert _offered(redis_url, "queue", "pause", "low", "") == {"default", "high"}
-    assert _offered(redis_url, "task", "ls", "--queue=h") == {"--queue=high"}
-    assert _offered(redis_url, "task", "show", "") == {"one", "two", "three", "four"}
-    assert _offered(redis_url, "task", "why", "-q", "high", "") == {"two"}
-    assert _offered(redis_url, "task", "run", "t") == {"two", "three"}
-    assert _offered(redis_url, "dlq", "requeue", "") == {"three"}
-    assert _offered(redis_url, "dlq", "purge", "") == {"default"}
-    assert _offered(redis_url, "cron", "pause", "") == {"nightly"}
-    assert _offered(redis_url, "server", "show", "") == {server}
-    assert _offered(redis_url, "server", "quiet", "") == {server, "web-1"}
-    assert _offered(redis_url, "group", "flush", "") == {"user:7"}
-    assert _offered(redis_url, "task", "ls", "--type", "") == {"a"}
+    assert offered("queue", "show", "") == {"default", "high", "low"}
+    assert offered("queue", "pause", "low", "") == {"default", "high"}
+    assert offered("task", "ls", "--queue=h") == {"--queue=high"}
+    assert offered("task", "show", "") == {"one", "two", "three", "four"}
+    assert offered("task", "why", "-q", "high", "") == {"two"}
+    assert offered("task", "run", "t") == {"two", "three"}
+    assert offered("dlq", "requeue", "") == {"three"}
+    assert offered("dlq", "purge", "") == {"default"}
+    assert offered("cron", "pause", "") == {"nightly"}
+    assert offered("server", "show", "") == {server}
+    assert offered("server", "quiet", "") == {server, "web-1"}
+    assert offered("group", "flush", "") == {"user:7"}
+    assert offered("task", "ls", "--type", "") == {"a"}
 
 
 def test_what_stands_in_redis_is_not_carried_out_by_bash(store: Store, redis_url: str) -> None:
