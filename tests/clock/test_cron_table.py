@@ -48,7 +48,8 @@ def test_through_twenty_years_cronsim_finds_the_same_times(zone: str) -> None:
     specs = ["30 2 * * *", "0 0 * * *", "45 23 * * 6", "59 1 13 * 0", "10 2 */2 3,10 *"]
     if zone != "Australia/Lord_Howe":
         # cronsim adds whole hours there, and is then half an hour off until midnight.
-        specs.append("0 */6 * * *")
+        # Most changes are at a weekend; those days are a third of cronsim's work.
+        specs.append("0 */6 * * 0,6")
     for spec in specs:
         found = list(parse(spec, timezone=zone).between(start, end))
         assert found == list(by_cronsim(spec, zone, start, end)), spec

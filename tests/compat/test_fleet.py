@@ -16,6 +16,7 @@ import qd
 from qd.client.client import NewEnqueue
 from qd.handlers.options import TaskOptions
 from qd.protocol.ops.flows import FlowState
+from qd.protocol.state import TaskState
 from tests.compat.asynq import Asynq, Steps
 from tests.compat.peer import PATIENCE, Peer
 from tests.support.wait import eventually
@@ -23,7 +24,8 @@ from tests.support.wait import eventually
 pytestmark = pytest.mark.compat
 
 TASKS = 20_000
-ARCHIVED = 12_000
+ARCHIVED = 9_500
+DEAD = 1_000
 
 WEIGHTS = {"high": 6, "mid": 3, "low": 1}
 QUICK = {"task_check": 0.02, "concurrency": 5}
@@ -136,9 +138,11 @@ def test_the_archive_of_a_mixed_fleet_keeps_its_bound(
         assert stored == listed
         return len(listed)
 
-    enqueue_by_qd(peer, ARCHIVED, "skip", "qd")
+    enqueue_by_qd(peer, ARCHIVED, "skip", "old")
+    assert peer.inspector.tasks.archive_all("default", TaskState.PENDING) == ARCHIVED
+    enqueue_by_qd(peer, DEAD, "skip", "qd")
     with peer.working():
-        peer.journal.wait_count("end", ARCHIVED, 120)
+        peer.journal.wait_count("end", DEAD, 120)
         steps.wait_queue("default", pending=0, active=0)
     assert archived() == 10_000
     # In the same second, asynq's trim would take the lowest ids first, were they its own.
@@ -148,10 +152,10 @@ def test_the_archive_of_a_mixed_fleet_keeps_its_bound(
     with asynq.work(count=30, log=peer.journal.path, **QUICK) as server:
         server.wait()
     assert archived() == 9_999
-    assert raw.get("asynq:{default}:failed") == str(ARCHIVED + 30).encode()
+    assert raw.get("asynq:{default}:failed") == str(DEAD + 30).encode()
     enqueue_by_qd(peer, 5, "skip", "again")
     with peer.working():
-        peer.journal.wait_count("end", ARCHIVED + 35)
+        peer.journal.wait_count("end", DEAD + 35)
         steps.wait_queue("default", pending=0, active=0)
     assert archived() == 10_000
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import redis
@@ -28,6 +30,18 @@ class Store:
         self.raw: Any = raw
         self.queue = queue
         raw.sadd(keys.QUEUES, queue)
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is put within the block goes to the server in one piece, at its end."""
+        raw = self.raw
+        with raw.pipeline(transaction=False) as pipe:
+            self.raw = pipe
+            try:
+                yield
+            finally:
+                self.raw = raw
+            pipe.execute()
 
     def put(
         self,
@@ -101,7 +115,11 @@ class Store:
 
     def dump(self) -> dict[bytes, Any]:
         """Every key with its content, to compare before and after."""
-        return {key: self.raw.dump(key) for key in sorted(self.raw.keys("*"))}
+        stored = sorted(self.raw.keys("*"))
+        with self.raw.pipeline(transaction=False) as pipe:
+            for key in stored:
+                pipe.dump(key)
+            return dict(zip(stored, pipe.execute(), strict=True))
 
     def check(self) -> None:
         """Every hash is in exactly the container its state names, and every listed id has one."""
@@ -112,9 +130,14 @@ class Store:
                 for task_id in self.ids(state, group):
                     places.setdefault(task_id, []).append(state)
         prefix = keys.task_prefix(self.queue)
+        stored = list(self.raw.scan_iter(prefix + "*", count=1000))
+        with self.raw.pipeline(transaction=False) as pipe:
+            for key in stored:
+                pipe.hget(key, "state")
+            states = pipe.execute()
         hashes = {
-            key.decode()[len(prefix) :]: [self.raw.hget(key, "state").decode()]
-            for key in self.raw.scan_iter(prefix + "*")
+            key.decode()[len(prefix) :]: [state.decode()]
+            for key, state in zip(stored, states, strict=True)
         }
         assert places == hashes
         for group in self.raw.smembers(keys.groups(self.queue)):

@@ -17,6 +17,15 @@ from tests.inspector.stored import NOW, Store
 MANY = 20_000
 
 
+_COPY = """
+local model = redis.call('HGETALL', KEYS[1])
+for n = 0, ARGV[2] - 1 do
+  redis.call('HSET', ARGV[1] .. string.format('t%05d', n), unpack(model))
+end
+redis.call('DEL', KEYS[1])
+"""
+
+
 def _fill(store: Store, state: TaskState, count: int, group: str = "") -> list[str]:
     """Many tasks of one state with the same time, with tiny hashes."""
     names = [f"t{n:05}" for n in range(count)]
@@ -25,8 +34,9 @@ def _fill(store: Store, state: TaskState, count: int, group: str = "") -> list[s
     if group:
         fields["group"] = group
     with store.raw.pipeline(transaction=False) as pipe:
-        for name in names:
-            pipe.hset(store.key(name), mapping=fields)
+        pipe.delete(store.key("model"))
+        pipe.hset(store.key("model"), mapping=fields)
+        pipe.eval(_COPY, 1, store.key("model"), store.key(""), count)
         for start in range(0, count, 1000):
             some = names[start : start + 1000]
             if state is TaskState.PENDING:
@@ -35,7 +45,6 @@ def _fill(store: Store, state: TaskState, count: int, group: str = "") -> list[s
                 pipe.zadd(keys.group(store.queue, group), dict.fromkeys(some, NOW))
             else:
                 pipe.zadd(f"asynq:{{{store.queue}}}:{state.value}", dict.fromkeys(some, NOW))
-        pipe.delete(store.key("model"))
         pipe.lrem(keys.pending(store.queue), 0, "model")
         if state is not TaskState.PENDING:
             key = keys.group(store.queue, group) if group else f"asynq:{{mail}}:{state.value}"

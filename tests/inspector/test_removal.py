@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import pytest
@@ -61,8 +62,8 @@ def test_tasks_of_a_group_that_no_list_names_count_as_well(
 
 @pytest.mark.parametrize("count", [2, 1500])
 def test_force_removes_tasks_of_all_states(inspector: Inspector, store: Store, count: int) -> None:
-    for state in STATES:
-        for n in range(count):
+    with store.together():
+        for state, n in product(STATES, range(count)):
             store.put(
                 f"{state}{n}",
                 state,
@@ -131,8 +132,9 @@ class _Meddler:
     def execute(self, op: Op[Any]) -> Any:
         if op.name == self._before and self._left:
             self._left -= 1
-            for n in range(1100):
-                self._store.put(f"new{self._left}-{n}", "pending", unique_key="")
+            with self._store.together():
+                for n in range(1100):
+                    self._store.put(f"new{self._left}-{n}", "pending", unique_key="")
         return self._link.execute(op)
 
     def execute_many(self, ops: Any) -> Any:
