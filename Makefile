@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
 JOBS ?= 2
+# Each process of the tests would compile them and qd anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Missing system packages: installed where that is possible without asking, else named.
 APT = if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
