@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from qd.policy.cron import parse
 from qd.policy.cron_spec import parse_fields
-from tests.support.clock_oracle import SPECS, WILDCARDS, by_debian_cron, by_the_clock, watch
+from tests.support.clock_oracle import expected, watch
 
 
 @pytest.mark.parametrize(
@@ -28,11 +28,8 @@ def test_a_year_of_times_is_what_watching_the_clock_gives(zone: str, year: int) 
     minutes = list(watch(zone, start, end))
     assert len({moment - shown.replace(tzinfo=UTC) for moment, shown in minutes}) == 2
 
-    for spec, due in SPECS.items():
-        clock, debian = (parse(spec, timezone=zone, dst=dst) for dst in ("asynq", "debian"))
-        assert list(clock.between(start, end)) == by_the_clock(due, minutes), spec
-        expected = by_the_clock if spec in WILDCARDS else by_debian_cron
-        assert list(debian.between(start, end)) == expected(due, minutes), spec
+    for (spec, dst), due in expected(minutes).items():
+        assert list(parse(spec, timezone=zone, dst=dst).between(start, end)) == due, (spec, dst)
 
 
 @pytest.mark.parametrize(
@@ -67,11 +64,8 @@ def test_a_week_around_a_change_is_what_watching_the_clock_gives(zone: str, chan
     minutes = list(watch(zone, start, end))
     assert len({moment - shown.replace(tzinfo=UTC) for moment, shown in minutes}) > 1
 
-    for spec, due in SPECS.items():
-        clock, debian = (parse(spec, timezone=zone, dst=dst) for dst in ("asynq", "debian"))
-        assert list(clock.between(start, end)) == by_the_clock(due, minutes), spec
-        expected = by_the_clock if spec in WILDCARDS else by_debian_cron
-        assert list(debian.between(start, end)) == expected(due, minutes), spec
+    for (spec, dst), due in expected(minutes).items():
+        assert list(parse(spec, timezone=zone, dst=dst).between(start, end)) == due, (spec, dst)
 
 
 def by_croniter(spec: str, start: datetime) -> Iterator[datetime]:
