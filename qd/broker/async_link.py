@@ -9,9 +9,9 @@ intact. The client library never retries; neither does this.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import hiredis
@@ -19,6 +19,7 @@ import hiredis
 from qd.broker.failures import is_answer, row_of, translate
 from qd.broker.lean import exceptions
 from qd.broker.link import all_or_first_error
+from qd.broker.replies import Replies
 from qd.broker.wire import dialect, pack
 from qd.errors import BrokerUnavailable
 from qd.protocol.op import Op
@@ -101,7 +102,7 @@ class AsyncNodeLink:
         self._waiting: deque[_Exchange] = deque()
         self._connection: Any = None
         self._connecting: asyncio.Task[None] | None = None
-        self._reader: asyncio.Task[None] | None = None
+        self._keeper: asyncio.Task[None] | None = None
         self._watchdog: asyncio.TimerHandle | None = None
 
     @property
@@ -204,39 +205,42 @@ class AsyncNodeLink:
                 raise translate(error, "connect", self._where) from error
             raise
         self._connection = connection
-        self._reader = asyncio.create_task(self._read(connection))
+        self._keeper = asyncio.create_task(self._keep(connection))
+        Replies(
+            connection, partial(self._on_reply, connection), partial(self._lose, connection)
+        ).start()
 
-    async def _read(self, connection: Any) -> None:
-        while True:
-            try:
-                reply = await connection.read_response(
-                    timeout=math.inf, disconnect_on_error=False, push_request=True
-                )
-            except (exceptions.RedisError, OSError) as error:
-                if not is_answer(error):
-                    self._drop(error)
-                    return
-                reply = error
-            except asyncio.CancelledError:
-                # If not by `_drop`, the loop comes to its end, and nobody else closes the socket.
-                if self._connection is connection:
-                    self._drop(ConnectionError("the event loop ended"), closing=True)
-                raise
-            if isinstance(reply, hiredis.PushNotification):
-                if self._on_push is not None:
-                    self._on_push(reply)
-                continue
-            if not self._waiting:
-                # Redis says why it closes a connection before anything was asked.
-                self._drop(reply if isinstance(reply, Exception) else ConnectionError(repr(reply)))
-                return
-            exchange = self._waiting[0]
-            exchange.replies.append(reply)
-            exchange.missing -= 1
-            if not exchange.missing:
-                self._waiting.popleft()
-                if not exchange.future.done():
-                    exchange.future.set_result(exchange.replies)
+    async def _keep(self, connection: Any) -> None:
+        """Close the connection of who ends the loop without a word."""
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            # If not by `_drop`, the loop comes to its end, and nobody else closes the socket.
+            if self._connection is connection:
+                self._drop(ConnectionError("the event loop ended"), closing=True)
+
+    def _lose(self, connection: Any, error: BaseException) -> None:
+        if self._connection is connection:
+            self._drop(error)
+
+    def _on_reply(self, connection: Any, reply: Any) -> None:
+        if self._connection is not connection:
+            return  # given up, for what came before this
+        if isinstance(reply, hiredis.PushNotification):
+            if self._on_push is not None:
+                self._on_push(reply)
+            return
+        if not self._waiting or (isinstance(reply, Exception) and not is_answer(reply)):
+            # Redis says why it closes a connection before anything was asked.
+            self._drop(reply if isinstance(reply, Exception) else ConnectionError(repr(reply)))
+            return
+        exchange = self._waiting[0]
+        exchange.replies.append(reply)
+        exchange.missing -= 1
+        if not exchange.missing:
+            self._waiting.popleft()
+            if not exchange.future.done():
+                exchange.future.set_result(exchange.replies)
 
     def _check_overdue(self) -> None:
         # One timer for all calls: it looks at the oldest, and comes back when that could be overdue.
@@ -260,8 +264,8 @@ class AsyncNodeLink:
         connection, self._connection = self._connection, None
         if connection is None:
             return
-        if self._reader is not None and self._reader is not asyncio.current_task():
-            self._reader.cancel()
+        if self._keeper is not None:
+            self._keeper.cancel()
         _abort(connection)
         waiting, self._waiting = self._waiting, deque()
         for exchange in waiting:
@@ -273,7 +277,7 @@ class AsyncNodeLink:
     async def close(self) -> None:
         ending = [
             task
-            for task in (self._connecting, self._reader)
+            for task in (self._connecting, self._keeper)
             if task is not None and task is not asyncio.current_task()
         ]
         if self._connecting is not None:

@@ -14,7 +14,15 @@ from collections.abc import Sequence
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from types import ModuleType
 
-__all__ = ["async_connection", "async_retry", "backoff", "connection", "exceptions", "retry"]
+__all__ = [
+    "async_connection",
+    "async_retry",
+    "backoff",
+    "connection",
+    "exceptions",
+    "hiredis_parser",
+    "retry",
+]
 
 _empty: dict[str, ModuleType] = {}
 
@@ -51,6 +59,7 @@ def _make_empty() -> None:
 if "redis" not in sys.modules:
     _make_empty()
 try:
+    import redis._parsers.hiredis as hiredis_parser
     import redis.asyncio.connection as async_connection
     import redis.asyncio.retry as async_retry
     import redis.backoff as backoff
