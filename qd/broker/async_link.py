@@ -1,8 +1,8 @@
 """
 A link to Redis for asynchronous code: the loops of a worker, `aenqueue()`.
 
-Many coroutines share one connection: commands are written as they come, answers are matched in
-order, so nobody waits for anybody's round trip. A caller that is cancelled leaves the stream
+Many coroutines share one connection: commands are written turn by turn of the loop, answers are matched
+in order, so nobody waits for anybody's round trip. A caller that is cancelled leaves the stream
 intact. The client library never retries; neither does this.
 """
 
@@ -100,6 +100,7 @@ class AsyncNodeLink:
         self._on_lost = on_lost
         self._dialect = dialect(timeline)
         self._waiting: deque[_Exchange] = deque()
+        self._outgoing: list[tuple[Any, ...]] = []
         self._connection: Any = None
         self._connecting: asyncio.Task[None] | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -151,21 +152,29 @@ class AsyncNodeLink:
     async def _exchange(self, commands: list[tuple[Any, ...]]) -> list[Any]:
         if self._connection is None:
             await self._connect()
-        connection = self._connection
-        if connection is None:
+        if self._connection is None:
             raise BrokerUnavailable(f"call: Redis at {self._where} closed the new connection")
         loop = asyncio.get_running_loop()
         exchange = _Exchange(len(commands), loop.create_future(), loop.time())
         if self._watchdog is None:
             self._watchdog = loop.call_later(self._call_timeout, self._check_overdue)
-        # Appended and written without a pause between: answers come in the order of writing. Not by
-        # the library's method: it waits for the socket, and breaks off when its caller is cancelled.
+        # Appended to both without a pause between: answers come in the order of writing.
         self._waiting.append(exchange)
+        if not self._outgoing:
+            loop.call_soon(self._send)
+        self._outgoing += commands
+        return await exchange.future
+
+    def _send(self) -> None:
+        """Write what was asked for in one turn of the loop: in one piece, it is read and answered in one."""
+        commands, self._outgoing = self._outgoing, []
+        if not commands:
+            return  # the connection was lost meanwhile
+        # Not by the library's method: it waits for the socket, and breaks off when its caller is cancelled.
         try:
-            connection._writer.write(pack(commands))
+            self._connection._writer.write(pack(commands))
         except (OSError, RuntimeError) as error:  # uvloop raises the latter for a closed socket
             self._drop(error)
-        return await exchange.future
 
     async def _connect(self) -> None:
         if self._connecting is None:
@@ -268,6 +277,7 @@ class AsyncNodeLink:
             self._keeper.cancel()
         _abort(connection)
         waiting, self._waiting = self._waiting, deque()
+        self._outgoing = []
         for exchange in waiting:
             if not exchange.future.done():
                 exchange.future.set_exception(translate(error, "call", self._where))

@@ -41,8 +41,11 @@ OnEnded = Callable[[Run, Any, BaseException | None], None]
 
 MakeContext = Callable[[Run], Context]
 
-_YIELD_EVERY = 50
+_YIELD_EVERY = 100
 """Tasks without a pause of their own after which the loop gets its turn."""
+
+_YIELD_AFTER = 0.004
+"""Seconds of such tasks after which it does."""
 
 _REASONS: Mapping[Stop, Callable[[], BaseException]] = {
     Stop.TIMEOUT: TaskTimeout,
@@ -213,7 +216,7 @@ class Executor:
         # Asked once: it is a system call each time.
         current = asyncio.current_task()
         fresh = contextvars.copy_context()
-        count = 0
+        count, began = 0, 0.0
         waiting = self._waiting
         self._wake_others()
         while True:
@@ -222,16 +225,21 @@ class Executor:
                 waiter: asyncio.Future[None] = self._loop.create_future()
                 self._idle.append(waiter)
                 await waiter
+                count = 0
                 self._wake_others()
-            await self._execute(waiting.popleft(), current)
+            run = waiting.popleft()
+            await self._execute(run, current)
             if current not in self._runners:
                 return  # given up while it ran: another slot is in its place
             if contextvars.copy_context() != fresh:
                 self._runners.discard(current)
                 self._add_runner()
                 return
+            if not count:
+                began = run.started_at
             count += 1
-            if not count % _YIELD_EVERY:
+            if count >= _YIELD_EVERY or run.started_at - began > _YIELD_AFTER:
+                count = 0
                 await asyncio.sleep(0)
 
     async def _execute(self, run: Run, current: asyncio.Task[Any] | None) -> None:

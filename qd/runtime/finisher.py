@@ -1,5 +1,6 @@
 """
-Writes outcomes to Redis: all that ended in one turn of the loop in one go, at once.
+Writes outcomes to Redis: all that ended in one turn of the loop in one go, at once. While a call is
+under way, what ends waits for its answer, and goes out together.
 
 If Redis is away, outcomes are kept and written when it is back, however long that takes: the fence
 makes a late one harmless. Leases are renewed meanwhile, for a run is held until it is written.
@@ -10,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -77,12 +78,12 @@ class Finisher:
         self._held = held
         self._loop = asyncio.get_running_loop()
         self._buckets: dict[Lane, list[Ended]] = {}
-        self._scheduled = False
+        self._writer: asyncio.Task[None] | None = None
         self._writing: set[asyncio.Task[None]] = set()
         self._log = logging.getLogger("qd.finisher")
 
     def add(self, run: Run, outcome: Outcome, result: bytes | None = None) -> None:
-        """Write the outcome of a run at the end of this turn of the loop."""
+        """Write the outcome of a run in the next turn of the loop, or when a call has its answer."""
         ending = _ending(run, outcome, result, clock.now())
         action = outcome.action
         # What is forgotten at its end, or goes on, need not be looked at: links are kept.
@@ -120,14 +121,12 @@ class Finisher:
 
     def _collect(self, run: Run, action: Action, ending: Ending, *, is_link: bool = False) -> None:
         self._buckets.setdefault((run.queue, action, is_link), []).append((run, ending))
-        if not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._flush)
+        if self._writer is None:
+            self._writer = self._start(self._write_all())
 
     async def drain(self, within: float) -> int:
         """Wait until all is written, at most *within* seconds; return how many are not."""
         until = self._loop.time() + within
-        self._flush()
         if self._writing:
             await asyncio.wait(self._writing, timeout=within)
         for task in self._writing:
@@ -136,45 +135,53 @@ class Finisher:
             await self._flows.drain(max(0.0, until - self._loop.time()))
         return len(self._held)
 
-    def _flush(self) -> None:
-        self._scheduled = False
-        buckets, self._buckets = self._buckets, {}
-        if not buckets:
-            return
-        batches = [
-            (lane, ended[start : start + constants.BATCH_MAX])
-            for lane, ended in buckets.items()
-            for start in range(0, len(ended), constants.BATCH_MAX)
-        ]
-        task = self._loop.create_task(self._write(batches))
+    def _start(self, writing: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self._loop.create_task(writing)
         self._writing.add(task)
         task.add_done_callback(self._writing.discard)
+        return task
 
-    async def _write(self, batches: list[Batch]) -> None:
+    async def _write_all(self) -> None:
+        try:
+            while self._buckets:
+                buckets, self._buckets = self._buckets, {}
+                batches = [
+                    (lane, ended[start : start + constants.BATCH_MAX])
+                    for lane, ended in buckets.items()
+                    for start in range(0, len(ended), constants.BATCH_MAX)
+                ]
+                if left := await self._write(batches):
+                    # What has trouble with its queue holds up nobody else.
+                    self._start(self._write_again(left))
+        finally:
+            self._writer = None
+
+    async def _write_again(self, batches: list[Batch]) -> None:
         attempt = 0
         while batches:
-            try:
-                failpoint.hit("ending.before")
-                answers = await self._link.execute_each([self._op(*batch) for batch in batches])
-                failpoint.hit("ending.after")
-            except Exception as error:  # noqa: BLE001 - an outcome outlives every mistake
-                if not isinstance(error, BrokerError):
-                    self._log.exception("outcomes could not be written")
-                answers = [error] * len(batches)
-            left: list[Batch] = []
-            for batch, answer in zip(batches, answers, strict=True):
-                if isinstance(answer, Exception):
-                    if not attempt:
-                        self._log.warning(
-                            "%d outcomes wait to be written: %s", len(batch[1]), answer
-                        )
-                    left.append(batch)
-                elif renewed := self._settle(batch, answer, repeated=attempt > 0):
-                    left.append((batch[0], renewed))
-            batches = left
-            if batches:
-                await asyncio.sleep(min(0.05 * 2 ** min(attempt, 8), _LONGEST_BACKOFF))
-                attempt += 1
+            await asyncio.sleep(min(0.05 * 2 ** min(attempt, 8), _LONGEST_BACKOFF))
+            batches = await self._write(batches, repeated=True)
+            attempt += 1
+
+    async def _write(self, batches: list[Batch], *, repeated: bool = False) -> list[Batch]:
+        """Write outcomes; return those that must be written again."""
+        try:
+            failpoint.hit("ending.before")
+            answers = await self._link.execute_each([self._op(*batch) for batch in batches])
+            failpoint.hit("ending.after")
+        except Exception as error:  # noqa: BLE001 - an outcome outlives every mistake
+            if not isinstance(error, BrokerError):
+                self._log.exception("outcomes could not be written")
+            answers = [error] * len(batches)
+        left: list[Batch] = []
+        for batch, answer in zip(batches, answers, strict=True):
+            if isinstance(answer, Exception):
+                if not repeated:
+                    self._log.warning("%d outcomes wait to be written: %s", len(batch[1]), answer)
+                left.append(batch)
+            elif renewed := self._settle(batch, answer, repeated=repeated):
+                left.append((batch[0], renewed))
+        return left
 
     def _op(self, lane: Lane, ended: list[Ended]) -> Op[list[Fate]]:
         queue, action, are_links = lane

@@ -128,8 +128,8 @@ class Worker:
         self._run_log = RunLog(self._loop.call_soon)
         self._held = HeldTasks()
         self._lease_clock = LeaseClock()
-        self._fetch_link = open_async_link(endpoint)
-        self._finish_link = open_async_link(endpoint)
+        # One for all that is asked about tasks: an ending and the next fetch go out in one piece.
+        self._link = open_async_link(endpoint)
         self._executor = Executor(
             router,
             options.middleware,
@@ -142,7 +142,7 @@ class Worker:
             on_free=lambda: self._fetcher.slot_freed(),
         )
         self._backing = WorkerBacking(
-            self._finish_link,
+            self._link,
             self.server_id,
             self._executor.running.get,
             queue_prefix=options.queue_prefix,
@@ -156,14 +156,14 @@ class Worker:
             retry_rules, looks, is_failure=options.is_failure, on_error=options.on_error
         )
         self._finisher = Finisher(
-            self._finish_link,
+            self._link,
             self.server_id,
             self._held,
             None if told is None else told.ended,
             None if looks is None else looks.is_poll,
             queue_prefix=options.queue_prefix,
         )
-        gates = options.make_gates(self._finish_link, self.server_id)
+        gates = options.make_gates(self._link, self.server_id)
         self._admission = self._make_admission(gates) if gates else None
         self._watcher = Watcher(
             partial(open_node_link, endpoint),
@@ -174,7 +174,7 @@ class Worker:
             on_order=self._on_order,
         )
         self._fetcher = Fetcher(
-            self._fetch_link,
+            self._link,
             options.queues,
             strict=options.strict,
             owner=self.server_id,
@@ -221,7 +221,7 @@ class Worker:
         return not self._held and self._fetcher.idle
 
     async def start(self) -> None:
-        await self._lease_clock.ask(self._fetch_link)
+        await self._lease_clock.ask(self._link)
         self._heartbeater.start()
         self._limits.start()
         await self._watcher.start()
@@ -258,8 +258,7 @@ class Worker:
         await self._watcher.stop()
         await self._heartbeater.stop()
         await self._executor.close()
-        await self._fetch_link.close()
-        await self._finish_link.close()
+        await self._link.close()
 
     async def hurry(self) -> None:
         """While stopping: wait no longer, put back now what still runs."""
@@ -320,7 +319,7 @@ class Worker:
         runs = (run for run in self._executor.running.values() if run.message.id == order.task_id)
         stack = "\n".join(map(stack_of, runs))
         with contextlib.suppress(BrokerError):
-            await self._finish_link.execute(presence.write_answer(order.reply_key, stack))
+            await self._link.execute(presence.write_answer(order.reply_key, stack))
 
     def _on_lost(self, run: Run) -> None:
         if not run.ended:
