@@ -18,7 +18,7 @@ from contextlib import closing
 from typing import Any
 
 import uvloop
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import asdict
 
 from qd import clock, failpoint
@@ -47,6 +47,7 @@ from qd.maintenance.overdue import charge
 from qd.monitor.telemetry import Telemetry
 from qd.observability import logs, tally
 from qd.protocol.op import command
+from qd.runtime.listeners import Listeners
 from qd.runtime.threads import start_thread
 from qd.runtime.worker import Worker
 from qd.service import Service
@@ -66,7 +67,7 @@ class Plan(Struct, frozen=True):
     What every child of one generation is started with.
 
     *scheduler* says whether one of them looks after the queues, *app* is set when it was preloaded,
-    *telemetry* when there is a monitor to report to.
+    *telemetry* when there is a monitor to report to. *listeners* has a place for each worker process.
     """
 
     settings: Settings
@@ -76,6 +77,7 @@ class Plan(Struct, frozen=True):
     app: App | None = None
     burst: bool = False
     telemetry: Telemetry | None = None
+    listeners: Listeners = field(default_factory=Listeners)
 
 
 def worker_main(plan: Plan, link: Link) -> int:
@@ -280,6 +282,7 @@ async def _worker(plan: Plan, app: App, link: Link, orders: Orders) -> int:
         start_thread=start_thread
         if orders.main_thread is None
         else orders.main_thread.start_thread,
+        listener=plan.listeners.join(),
     )
     worker = running.worker
     redis = open_async_link(plan.endpoint)

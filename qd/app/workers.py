@@ -21,6 +21,7 @@ from qd.handlers.retries import RetryRules
 from qd.runtime.admission import Gate
 from qd.runtime.breaker_gate import BreakerGate
 from qd.runtime.limit_gate import LimitGate
+from qd.runtime.listeners import Listener
 from qd.runtime.poll_gate import PollGate
 from qd.runtime.threads import StartThread, start_thread
 from qd.runtime.worker import NoteRunning, Worker, WorkerOptions
@@ -64,6 +65,7 @@ async def start_worker(
     on_stop_order: Callable[[], None] = lambda: None,
     on_quiet_order: Callable[[bool], None] = lambda _quiet: None,
     start_thread: StartThread = start_thread,
+    listener: Listener | None = None,
 ) -> RunningWorker:
     """
     Open what the application needs, then take tasks; *make* is the kind of worker. The rest is as with `Worker`.
@@ -88,6 +90,7 @@ async def start_worker(
             on_stop_order=on_stop_order,
             on_quiet_order=on_quiet_order,
             start_thread=start_thread,
+            listener=listener,
         )
         await worker.start()
     except BaseException:

@@ -29,7 +29,7 @@ class Fetcher:
     """
     Fetches for one worker process.
 
-    *free* says how many slots are free, *lease_until* when a lease that begins now ends, *deliver* takes what was fetched: queue, tasks, and the
+    *free* says how many slots are free, *waits* is told for how many of them it waits for tasks, *lease_until* when a lease that begins now ends, *deliver* takes what was fetched: queue, tasks, and the
     lease score (Unix seconds) written for them.
     """
 
@@ -45,6 +45,7 @@ class Fetcher:
         lease_until: Callable[[], int],
         arm: Arm,
         deliver: Callable[[str, list[Taken], int], None],
+        waits: Callable[[int], None] = lambda _free: None,
     ) -> None:
         self._link = link
         self._weights = dict(weights)
@@ -55,6 +56,7 @@ class Fetcher:
         self._lease_until = lease_until
         self._arm = arm
         self._deliver = deliver
+        self._waits = waits
         self._ready: set[str] = set(weights)
         # Fetches whose answer was lost: to be asked again with the same nonce.
         self._unsure: dict[str, tuple[str, int]] = {}
@@ -107,6 +109,7 @@ class Fetcher:
             free = 0 if self._quiet else self._free()
             # Less than none: a fetch that was asked for again gave what the first one took.
             if free <= 0 or not self._ready:
+                self._waits(free)
                 await self._woken.wait()
                 continue
             try:
@@ -123,6 +126,7 @@ class Fetcher:
             except Exception:  # noqa: BLE001 - a worker that takes nothing any more is worse
                 self._log.exception("a fetch failed; it is asked for again")
                 await self._pause(_LONGEST_BACKOFF)
+        self._waits(0)
 
     async def _pause(self, seconds: float) -> None:
         jitter = 0.5 + self._random() / 2

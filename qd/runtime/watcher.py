@@ -34,6 +34,9 @@ _SAFETY_INTERVAL = 10.0
 _POLL_INTERVAL = 0.5
 """Seconds between two looks where tracking is not to be had."""
 
+_AFTER_OTHERS = 0.002
+"""Seconds after which a task is looked for that another process of the host should have taken."""
+
 _FIRST_ATTEMPT = 1.0
 """Seconds that a start waits for the subscription, should Redis be slow to answer."""
 
@@ -43,7 +46,7 @@ class Watcher:
     Tells the fetcher which queues may have tasks, and who is to be cancelled.
 
     *on_ready* gets the names of queues, *on_cancel* a task id, *on_order* what an operator wants of
-    some worker process.
+    some worker process. *is_first* says whether this process is the one that looks at once.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Watcher:
         on_ready: Callable[[Iterable[str]], None],
         on_cancel: Callable[[str], None],
         on_order: Callable[[Order], None],
+        is_first: Callable[[], bool] = lambda: True,
     ) -> None:
         self._open_link = open_link
         self._queues = list(queues)
@@ -62,6 +66,9 @@ class Watcher:
         self._on_ready = on_ready
         self._on_cancel = on_cancel
         self._on_order = on_order
+        self._is_first = is_first
+        self._for_others: set[str] = set()
+        self._late_look: asyncio.Task[None] | None = None
         self._link: AsyncNodeLink | None = None
         self._tried = asyncio.Event()
         self._log = logging.getLogger("qd.watcher")
@@ -80,6 +87,8 @@ class Watcher:
 
     async def stop(self) -> None:
         await self._service.stop()
+        if self._late_look is not None:
+            self._late_look.cancel()
         if self._link is not None:
             await self._link.close()
 
@@ -139,7 +148,12 @@ class Watcher:
             changed = message[1]
             # No keys means that the whole database was flushed.
             queues = {keys.queue_of(text(key)) for key in changed} if changed else self._queues
-            self._on_ready(queues)
+            if self._is_first():
+                self._on_ready(queues)
+                return
+            self._for_others.update(queues)
+            if self._late_look is None:
+                self._late_look = asyncio.create_task(self._look_late())
         elif kind == b"message":
             said = text(message[2])
             order = orders.decode(said)
@@ -147,6 +161,17 @@ class Watcher:
                 self._on_cancel(said)
             else:
                 self._on_order(order)
+
+    async def _look_late(self) -> None:
+        """Look whether something is left by who was first, and ask to be told of the next change."""
+        try:
+            while self._for_others:
+                await asyncio.sleep(_AFTER_OTHERS)
+                queues, self._for_others = self._for_others, set()
+                if left := await self.arm([queue for queue in self._queues if queue in queues]):
+                    self._on_ready(left)
+        finally:
+            self._late_look = None
 
     def _on_lost(self) -> None:
         # What was armed on the old connection is forgotten; a new one starts afresh.

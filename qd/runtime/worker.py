@@ -48,6 +48,7 @@ from qd.runtime.held import HeldTasks
 from qd.runtime.judge import IsFailure, Judge, OnError
 from qd.runtime.lease_clock import LeaseClock
 from qd.runtime.limits import TimeLimits
+from qd.runtime.listeners import Listener
 from qd.runtime.looks import Looks
 from qd.runtime.run import Run, Stop
 from qd.runtime.run_log import RunLog
@@ -98,7 +99,7 @@ class Worker:
     *on_unstoppable* that a handler does not end and this process should be replaced,
     *on_stop_order* that an operator wants the program that this worker is part of to stop,
     *on_quiet_order* that one has made it quiet, or ended that. *start_thread* gives threads for synchronous
-    handlers.
+    handlers. *listener* is its place among the worker processes of the host.
     """
 
     def __init__(
@@ -114,6 +115,7 @@ class Worker:
         on_stop_order: Callable[[], None] = lambda: None,
         on_quiet_order: Callable[[bool], None] = lambda _quiet: None,
         start_thread: StartThread = start_thread,
+        listener: Listener | None = None,
     ) -> None:
         self.server_id = str(uuid.uuid4())
         self.done = 0
@@ -172,6 +174,7 @@ class Worker:
             on_ready=self._on_ready,
             on_cancel=self._on_cancel,
             on_order=self._on_order,
+            is_first=lambda: listener is None or listener.is_first,
         )
         self._fetcher = Fetcher(
             self._link,
@@ -183,6 +186,11 @@ class Worker:
             lease_until=self._lease_clock.lease_until,
             arm=self._watcher.arm,
             deliver=self._deliver if told is None else told.before(self._deliver),
+            waits=(
+                (lambda _free: None)
+                if listener is None
+                else partial(listener.note, slots=options.concurrency)
+            ),
         )
         self._heartbeater = Heartbeater(
             # Who waits longer than this for an answer renews too late.
