@@ -44,9 +44,6 @@ MakeContext = Callable[[Run], Context]
 _YIELD_EVERY = 100
 """Tasks without a pause of their own after which the loop gets its turn."""
 
-_YIELD_AFTER = 0.004
-"""Seconds of such tasks after which it does."""
-
 _REASONS: Mapping[Stop, Callable[[], BaseException]] = {
     Stop.TIMEOUT: TaskTimeout,
     Stop.CANCEL: TaskCancelled,
@@ -216,7 +213,7 @@ class Executor:
         # Asked once: it is a system call each time.
         current = asyncio.current_task()
         fresh = contextvars.copy_context()
-        count, began = 0, 0.0
+        count = 0
         waiting = self._waiting
         self._wake_others()
         while True:
@@ -227,19 +224,15 @@ class Executor:
                 await waiter
                 count = 0
                 self._wake_others()
-            run = waiting.popleft()
-            await self._execute(run, current)
+            await self._execute(waiting.popleft(), current)
             if current not in self._runners:
                 return  # given up while it ran: another slot is in its place
             if contextvars.copy_context() != fresh:
                 self._runners.discard(current)
                 self._add_runner()
                 return
-            if not count:
-                began = run.started_at
             count += 1
-            if count >= _YIELD_EVERY or run.started_at - began > _YIELD_AFTER:
-                count = 0
+            if not count % _YIELD_EVERY:
                 await asyncio.sleep(0)
 
     async def _execute(self, run: Run, current: asyncio.Task[Any] | None) -> None:

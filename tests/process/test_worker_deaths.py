@@ -197,7 +197,7 @@ def test_what_died_all_at_once_is_handed_back_by_the_next_start(daemon: Daemon, 
     again = daemon.command("worker", "--app", "tests.process.apps.imports_late", *flags)
     eventually(lambda: {daemon.state(one) for one in ids} == {"pending"}, 30)
     # Not because the leases have ended, which would be told in other words.
-    assert again.err.all(r"died with its supervisor\): [1-4] tasks put back")
+    again.err.wait(r"died with its supervisor\): [1-4] tasks put back")
     daemon.let_go()
     for task_id in ids:
         assert daemon.settled(task_id, 30) == ""
