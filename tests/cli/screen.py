@@ -20,7 +20,8 @@ from tests.support.procs import ROOT
 from tests.support.wait import eventually
 
 KEYS = {"enter": "\r", "esc": "\x1b", "tab": "\t", "down": "\x1b[B", "up": "\x1b[A",
-        "right": "\x1b[C", "left": "\x1b[D", "ctrl-c": "\x03"}  # fmt: skip
+        "right": "\x1b[C", "left": "\x1b[D", "ctrl-c": "\x03", "end": "\x1b[F",
+        "end of tmux": "\x1b[4~", "home of tmux": "\x1b[1~"}  # fmt: skip
 
 
 class Terminal:
@@ -81,6 +82,11 @@ class Terminal:
     def line(self, part: str) -> str:
         """The first line shown that has *part* in it; empty if there is none."""
         return next((line for line in self.lines if part in line), "")
+
+    def reversed(self, part: str) -> bool:
+        """Whether the first line that has *part* in it begins in reverse, as under a cursor."""
+        number = next((at for at, line in enumerate(self.lines) if part in line), None)
+        return number is not None and bool(self._screen.buffer[number][0].reverse)
 
     def wait(self, *parts: str, within: float = 10.0) -> list[str]:
         """Wait until all of these are shown."""

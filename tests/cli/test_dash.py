@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
 import pytest
+from rich.cells import cell_len
 
 from qd import App, Context
 from tests.cli.screen import Terminal
@@ -116,6 +119,7 @@ def test_a_dead_task_is_run_again_by_a_key(app: App, open_dash: Open) -> None:
     screen.wait("low")
     screen.press("enter", "left", "left", "left")
     screen.wait("gone")
+    assert "[c] cancel" not in screen.line("[r] run")  # What makes no sense is not offered.
     screen.press("r")
     screen.wait("gone is pending")
     assert app.inspector().tasks.get("low", "gone").state == "pending"
@@ -197,6 +201,118 @@ def test_redis_away_is_shown_and_waited_for(app: App, server: RedisServer, open_
     screen.wait("back", within=20)
 
 
+def test_the_cursor_stays_on_its_queue_while_redis_is_away(
+    app: App, server: RedisServer, open_dash: Open
+) -> None:
+    fill(app, high=1, low=1)
+    screen = open_dash()
+    screen.wait("low")
+    screen.press("down")
+    eventually(lambda: screen.reversed("low"))
+    server.pause()
+    screen.wait("This is the last that was seen: ", "high", "low", within=20)
+    server.resume()
+    screen.press("p")
+    screen.wait("low is paused", within=20)
+
+
+def test_an_outage_is_no_peak_of_work(app: App, server: RedisServer, open_dash: Open) -> None:
+    for number in range(50):
+        app.client.enqueue("mail", queue="low", task_id=f"n{number}")
+    worker = App("dash", config={"redis": {"addrs": [server.url]}, "queues": {"low": 1}})
+
+    @worker.task("mail")
+    async def mail() -> None: ...
+
+    worker.start()
+    eventually(lambda: app.inspector().queues.info("low").processed_total == 50, 10)
+    worker.stop()
+    worker.close()
+    screen = open_dash()
+    screen.wait("low")
+    server.pause()
+    screen.wait("This is the last that was seen: ", within=20)
+    server.resume()
+    fill(app, back=1)
+    screen.wait("back", within=20)
+    assert set(screen.lines[2].removeprefix("ended  ")) == {"▁"}
+
+
+def test_what_is_shown_of_a_task_that_is_gone_is_not_that_of_another(
+    app: App, open_dash: Open
+) -> None:
+    fill(app, low=2)
+    screen = open_dash()
+    screen.wait("low")
+    screen.press("enter", "enter")
+    screen.wait("0 of 25")
+    app.inspector().tasks.delete("low", "low-1")
+    app.inspector().tasks.delete("low", "low-0")
+    screen.wait("There is no task")
+    assert not screen.line("0 of 25")
+    screen.press("1")
+    screen.wait("low", "running")
+
+
+def test_the_states_of_a_queue_are_counted_and_the_chosen_one_is_in_sight(
+    app: App, open_dash: Open
+) -> None:
+    fill(app, low=3)
+    dead(app, "gone")
+    screen = open_dash(columns=60)
+    screen.wait("low")
+    screen.press("enter")
+    screen.wait("queue low", "pending")
+    screen.press("left")
+    screen.wait("aggregating", "No tasks.")
+    screen.resize(80, 24)
+    screen.wait("pending 3  active  scheduled  retry  archived 1  completed  aggregating")
+
+
+def test_all_keys_are_one_key_away(app: App, open_dash: Open) -> None:
+    fill(app, low=1)
+    screen = open_dash(columns=60)
+    screen.wait("low")
+    screen.press("enter")
+    screen.wait("[?] help", "[q] quit")  # Whatever else there is no room for.
+    screen.press("?")
+    screen.wait("cancel the task that runs; asks first", "[any key] close")
+    screen.press("x")
+    screen.wait("low-0")
+    assert not screen.line("delete low-0?")
+
+
+def test_names_in_letters_of_double_width_stay_in_their_columns(app: App, open_dash: Open) -> None:
+    fill(app, plain=2)
+    app.client.enqueue("mail", queue="注文処理", task_id="wide")
+    app.client.enqueue("mail", queue="q" * 60, task_id="long")
+    screen = open_dash()
+    screen.wait("plain", "注文処理")
+    (title,) = (line for line in screen.lines if "QUEUE" in line)
+    for name in ("plain", "qqq", "注文処理"):
+        line = screen.line(name)
+        assert cell_len(line[: line.index("running")]) == title.index("STATE")
+
+
+@pytest.mark.parametrize(("end", "home"), [("end", "k"), ("end of tmux", "home of tmux")])
+def test_the_ends_of_a_list_are_one_key_away(
+    app: App, open_dash: Open, end: str, home: str
+) -> None:
+    fill(app, **{f"queue-{number:02}": 1 for number in range(40)})
+    screen = open_dash()
+    screen.wait("queue-00")
+    screen.press(end)
+    screen.wait("queue-39")
+    screen.press(home)
+    eventually(lambda: not screen.reversed("queue-3"), 5)
+
+
+def test_a_terminal_that_cannot_move_its_cursor_is_refused(app: App, open_dash: Open) -> None:
+    screen = open_dash(env={"TERM": "dumb"})
+    screen.wait("TERM=dumb", "qd stats")
+    assert screen.end() == 2
+
+
 @pytest.mark.parametrize("key", ["q", "ctrl-c"])
 def test_the_terminal_is_left_as_it_was(app: App, open_dash: Open, key: str) -> None:
     fill(app, low=1)
@@ -209,11 +325,22 @@ def test_the_terminal_is_left_as_it_was(app: App, open_dash: Open, key: str) -> 
     assert screen.raw.rstrip().endswith(b"\x1b[?1049l\x1b[?25h") or b"\x1b[?1049l" in screen.raw
 
 
-def test_without_colour_there_is_none(app: App, open_dash: Open) -> None:
+def test_who_ends_it_from_elsewhere_leaves_a_terminal_that_works(app: App, open_dash: Open) -> None:
+    fill(app, low=1)
+    screen = open_dash()
+    screen.wait("low")
+    os.kill(screen.pid, signal.SIGTERM)
+    assert screen.end() == 128 + signal.SIGTERM
+    assert screen.is_as_before()
+    assert b"\x1b[?1049l" in screen.raw
+
+
+def test_without_colour_there_is_none_but_a_cursor(app: App, open_dash: Open) -> None:
     fill(app, low=1)
     screen = open_dash(env={"NO_COLOR": "1"})
     screen.wait("low")
     assert b"\x1b[3" not in screen.raw
+    assert screen.reversed("low")
 
 
 def test_payloads_that_hold_control_characters_cannot_move_the_cursor(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
@@ -26,8 +27,8 @@ def dash(session: Session, every: float) -> None:
     """
     Watch queues, workers and failures on a full screen, and act.
 
-    The keys that do something are shown in the last line: arrows or j and k move, Enter opens a queue
-    or a task, Esc goes back. Cancelling and deleting ask first.
+    The keys that do something are shown in the last line, and all of them by ?. Arrows or j and k
+    move, Enter opens a queue or a task, Esc goes back. Cancelling and deleting ask first.
     """
     from qd.cli.dash.loop import run
 
@@ -35,6 +36,12 @@ def dash(session: Session, every: float) -> None:
         raise UsageError(
             "qd dash needs a terminal to draw on, and standard input or output is none",
             hint="For programs there is `qd queue ls --json`.",
+        )
+    if os.environ.get("TERM", "dumb") in ("", "dumb", "unknown"):
+        raise UsageError(
+            f"qd dash draws on the whole screen, which a terminal of the kind "
+            f"TERM={os.environ.get('TERM', '')} cannot",
+            hint="Set TERM to what the terminal is, such as xterm, or use `qd stats`.",
         )
     run(
         session.inspector,

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
+from rich.cells import cell_len, chop_cells, set_cell_size
 from rich.console import Group, RenderableType
 from rich.text import Text
 
 from qd.cli.dash.picture import Picture
 from qd.cli.dash.rates import Rates
-from qd.cli.dash.state import STATES, TABS, Page, State
+from qd.cli.dash.state import HELP, STATES, TABS, Page, State
 from qd.cli.render import for_people, printable, rough
 from qd.cli.tasktext import content, first_line, since_when, state_of
 from qd.inspector.views import QueueView, ServerView, TaskView
@@ -32,6 +33,10 @@ def screen(
 ) -> RenderableType:
     """Return what fills a terminal of this size."""
     place = Place(width, max(height - _HEAD - _FOOT, 2))
+    if state.helping:
+        return Group(
+            *_head(state, picture, rates, width), *_help(place), *_foot(state, picture, width)
+        )
     match state.page:
         case Page.QUEUES:
             body = _queues(state, picture, rates, place)
@@ -60,23 +65,14 @@ def visible(cursor: int, rows: int, room: int) -> range:
 def _head(state: State, picture: Picture, rates: Rates, width: int) -> list[Text]:
     tabs = Text()
     for number, page in enumerate(TABS, 1):
-        tabs.append(f" {number} {page.value} ", style=_CURSOR if page is state.page else "")
-        tabs.append(" ")
-    if state.page in (Page.TASKS, Page.TASK):
-        tabs.append(f" {printable(state.queue)}", style="bold")
+        tabs.append(f"[{number}] {page.value}", style=_CURSOR if page is state.page else "")
+        tabs.append("  ")
     if state.page is Page.TASKS:
-        for one in STATES:
-            tabs.append("  ")
-            tabs.append(one.value, style=_CURSOR if one is state.task_state else "dim")
-    rate = rates.of()
-    waiting = sum(view.pending for view in picture.queues)
-    numbers = f"waiting {waiting}  {rate.processed:.1f}/s ended  {rate.failed:.1f}/s failed"
-    if rate.drain:
-        numbers += f"  drained in {rough(rate.drain)}"
+        tabs.append(f"queue {printable(state.queue)}", style="bold")
     room = max(width - 12, 1)
     lines = [
         tabs,
-        Text(numbers),
+        _states(state, picture, width) if state.page is Page.TASKS else _numbers(picture, rates),
         Text(f"ended  {rates.plot(room)}", style="green"),
         Text(f"failed {rates.plot(room, failed=True)}", style="red"),
     ]
@@ -85,19 +81,67 @@ def _head(state: State, picture: Picture, rates: Rates, width: int) -> list[Text
     return lines
 
 
+def _numbers(picture: Picture, rates: Rates) -> Text:
+    rate = rates.of()
+    waiting = sum(view.pending for view in picture.queues)
+    numbers = f"waiting {waiting}  {rate.processed:.1f}/s ended  {rate.failed:.1f}/s failed"
+    if rate.drain:
+        numbers += f"  drained in {rough(rate.drain)}"
+    return Text(numbers)
+
+
+def _states(state: State, picture: Picture, width: int) -> Text:
+    """The states to choose from, with their counts if there is room; the chosen one is in sight."""
+    counts = next((view for view in picture.queues if view.name == state.queue), None)
+    names = [one.value for one in STATES]
+    labels = names
+    if counts is not None:
+        sizes = {name: getattr(counts, name) for name in names}
+        labels = [f"{name} {size}" if size else name for name, size in sizes.items()]
+        if sum(map(len, labels)) + _GAP * len(labels) > width:
+            labels = names
+    chosen = STATES.index(state.task_state)
+    first = 0
+    while (
+        first < chosen
+        and sum(map(len, labels[first : chosen + 1])) + _GAP * (chosen - first) > width
+    ):
+        first += 1
+    line = Text()
+    for number, label in enumerate(labels[first:], first):
+        line.append(label, style=_CURSOR if number == chosen else "")
+        line.append(" " * _GAP)
+    return line
+
+
 def _foot(state: State, picture: Picture, width: int) -> list[Text]:
     if state.asking is not None:
         row = state.asking.row
         text, style = f"{state.asking.verb.value} {row.task_id or row.queue}?", "bold yellow"
     elif picture.error:
-        text, style = first_line(picture.error, width), "bold red"
+        before = "This is the last that was seen: " if picture.stale else ""
+        text, style = before + first_line(picture.error, width), "bold red"
     else:
         text, style = state.message, "bold"
-    keys = "  ".join(f"[{key}] {what}" for key, what in state.keys().items())
-    lines = [Text(printable(text), style=style), Text(keys, style="dim")]
+    lines = [Text(printable(text), style=style), Text(_keys(state, width), style="dim")]
     for line in lines:
         line.truncate(width, overflow="ellipsis")
     return lines
+
+
+def _keys(state: State, width: int) -> str:
+    """The keys, as many as there is room for; help and quit, the last two, always."""
+    keys = [f"[{key}] {what}" for key, what in state.keys().items()]
+    while len(keys) > 2 and sum(map(len, keys)) + _GAP * (len(keys) - 1) > width:
+        keys.pop(-3)
+    return (" " * _GAP).join(keys)
+
+
+def _help(place: Place) -> list[Text]:
+    lines = [Text.assemble((key.ljust(_LABEL), "bold"), what) for key, what in HELP.items()]
+    for line in lines:
+        line.truncate(place.columns, overflow="ellipsis")
+    return _filled(lines, place.lines)
 
 
 def _table(
@@ -107,7 +151,7 @@ def _table(
     cells = [titles, *([printable(cell) for cell in row] for row in rows)]
     widths: list[int] = []
     for column in zip(*cells, strict=True):
-        wanted = min(max(map(len, column)), _WIDEST)
+        wanted = min(max(map(cell_len, column)), _WIDEST)
         if widths and sum(widths) + _GAP * len(widths) + min(wanted, _NARROWEST) > width:
             break
         widths.append(wanted)
@@ -117,8 +161,7 @@ def _table(
     for number, row in enumerate(cells):
         line = Text(style="bold" if not number else "", no_wrap=True)
         for cell, room in zip(row, widths, strict=False):
-            text = cell if len(cell) <= room else cell[: room - 1] + "…"
-            line.append(text.ljust(room), style=_STYLES.get(cell, ""))
+            line.append(_fit(cell, room), style=_STYLES.get(cell, ""))
             line.append(" " * _GAP)
         line.truncate(width)
         if cursor is not None and number == cursor + 1:
@@ -127,15 +170,25 @@ def _table(
     return lines
 
 
+def _fit(text: str, room: int) -> str:
+    """Cut or fill to this many columns; letters of some languages take two."""
+    if cell_len(text) <= room:
+        return set_cell_size(text, room)
+    return set_cell_size(text, room - 1) + "…"
+
+
 def _list(
     titles: Sequence[str],
     rows: Sequence[Sequence[str]],
     state: State,
     place: Place,
     empty: str,
+    *,
+    stale: bool,
 ) -> list[Text]:
     """A table that fills its place, scrolled to the cursor."""
     if not rows:
+        empty = "Redis has not answered yet." if stale else empty
         return _filled([Text(empty, style="dim")], place.lines)
     shown = visible(state.cursor, len(rows), place.lines - 1)
     some = [rows[number] for number in shown]
@@ -159,13 +212,14 @@ def _queues(state: State, picture: Picture, rates: Rates, place: Place) -> list[
             f"{rate.processed:.1f}",
             f"{rate.failed:.1f}",
             "-" if rate.drain is None else rough(rate.drain),
-            rough(view.latency),
+            rough(view.latency) if view.pending else "-",
             str(view.scheduled),
         ]
 
     titles = ("QUEUE", "STATE", "PEND", "ACT", "RETRY", "DEAD", "/S", "FAIL/S", "DRAIN", "WAIT", "SCHED")  # fmt: skip
     rows = [row(view) for view in picture.queues]
-    return _list(titles, rows, state, place, "No queue yet: one appears with its first task.")
+    empty = "No queue yet: one appears with its first task."
+    return _list(titles, rows, state, place, empty, stale=picture.stale)
 
 
 def _tasks(state: State, picture: Picture, place: Place, now: datetime) -> list[Text]:
@@ -187,7 +241,7 @@ def _tasks(state: State, picture: Picture, place: Place, now: datetime) -> list[
     queue = ("QUEUE",) if state.page is Page.FAILURES else ()
     titles = ("ID", "TYPE", *queue, "STATE", "WHEN", "RETRIES", "PROGRESS, ERROR OR PAYLOAD")
     rows = [row(view) for view in picture.tasks]
-    return _list(titles, rows, state, place, "No tasks.")
+    return _list(titles, rows, state, place, "No tasks.", stale=picture.stale)
 
 
 def _workers(state: State, picture: Picture, place: Place, now: datetime) -> list[Text]:
@@ -209,6 +263,7 @@ def _workers(state: State, picture: Picture, place: Place, now: datetime) -> lis
         state,
         Place(place.columns, place.lines - len(servers)),
         "No worker runs a task." if picture.servers else "No worker process is alive.",
+        stale=picture.stale,
     )
     return servers + tasks
 
@@ -239,7 +294,7 @@ def _task(picture: Picture, place: Place, now: datetime) -> list[Text]:
             continue
         text = printable(value.replace("\n", " ⏎ "))
         lines += [
-            Text(("" if at else name).ljust(_LABEL) + text[at : at + room])
-            for at in range(0, len(text), room)
+            Text(("" if number else name).ljust(_LABEL) + part)
+            for number, part in enumerate(chop_cells(text, room))
         ]
     return _filled(lines, place.lines)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from rich.console import Console
@@ -28,11 +31,19 @@ def run(inspector: Inspector, *, prefix: str, every: float, color: bool) -> None
     The terminal is left as it was found, whatever happens. Redis away is shown, and waited for.
     """
     looker, state, rates = Looker(inspector, prefix), State(), Rates()
-    console = Console(color_system="auto" if color else None, force_terminal=True, highlight=False)
-    with Keyboard() as keyboard, Live(console=console, screen=True, auto_refresh=False) as live:
+    # Not `color_system=None`: the cursor is shown in reverse, which is no colour.
+    console = Console(
+        color_system="standard", no_color=not color, force_terminal=True, highlight=False
+    )
+    with (
+        _ended_by_signals(),
+        Keyboard() as keyboard,
+        Live(console=console, screen=True, auto_refresh=False) as live,
+    ):
         while not state.quit:
             picture = looker.look(state)
-            rates.add(picture.queues, time.monotonic())
+            if not picture.stale:
+                rates.add(picture.queues, time.monotonic())
             state.show(picture.rows(state.page))
             look_at = time.monotonic() + every
             drawn: os.terminal_size | None = None
@@ -60,3 +71,18 @@ def run(inspector: Inspector, *, prefix: str, every: float, color: bool) -> None
                     break
                 if time.monotonic() >= look_at:
                     break
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Whoever stops the program gets a terminal that works, too."""
+
+    def leave(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from heapq import nlargest
 
 from qd.cli.dash.state import Act, Page, Row, State, Verb
-from qd.errors import QdError
+from qd.errors import NotFound, QdError
 from qd.inspector.inspector import Inspector
 from qd.inspector.views import QueueView, RunningView, ServerView, TaskView
 from qd.protocol.state import TaskState
@@ -20,13 +20,14 @@ _NEWEST = 50
 
 @dataclass(frozen=True)
 class Picture:
-    """The data of one look. `error`: why there is none."""
+    """The data of one look. `stale`: it is that of an earlier one; `error`: why, or what is missing."""
 
     queues: list[QueueView] = field(default_factory=list)
     tasks: list[TaskView] = field(default_factory=list)
     servers: list[ServerView] = field(default_factory=list)
     task: TaskView | None = None
     error: str = ""
+    stale: bool = False
 
     @property
     def running(self) -> list[RunningView]:
@@ -48,11 +49,26 @@ class Looker:
     def __init__(self, inspector: Inspector, prefix: str = "") -> None:
         self._inspector = inspector
         self._prefix = prefix
+        self._last, self._last_of = Picture(), State().subject
 
     def look(self, state: State) -> Picture:
-        """Never raises for what Redis does or for tasks that are gone; `error` says it."""
+        """
+        Return what is there now.
+
+        Never raises for what Redis does or for tasks that are gone: `error` says it. While Redis is
+        away it is the last that was seen, so that the cursor stays where it is.
+        """
         try:
-            queues = self._queues()
+            self._last, self._last_of = self._look(state), state.subject
+        except QdError as error:
+            same = self._last_of == state.subject
+            kept = self._last if same else Picture(self._last.queues)
+            return replace(kept, error=str(error), stale=True)
+        return self._last
+
+    def _look(self, state: State) -> Picture:
+        queues = self._queues()
+        try:
             match state.page:
                 case Page.TASKS:
                     tasks = self._inspector.tasks.list(state.queue, state.task_state, limit=_LISTED)
@@ -64,9 +80,9 @@ class Looker:
                     return Picture(queues, servers=self._inspector.servers.list())
                 case Page.FAILURES:
                     return Picture(queues, self._failures(queues))
-            return Picture(queues)
-        except QdError as error:
-            return Picture(error=str(error))
+        except NotFound as error:
+            return Picture(queues, error=str(error))
+        return Picture(queues)
 
     def act(self, act: Act) -> str:
         """Do what was asked for, and return what to say about it."""
@@ -107,6 +123,8 @@ class Looker:
         for view in queues:
             for state in _FAILED:
                 size = getattr(view, state.value)
+                if not size:
+                    continue
                 offset = max(0, size - _NEWEST) if state is TaskState.ARCHIVED else 0
                 found += self._inspector.tasks.list(view.name, state, offset=offset, limit=_NEWEST)
         known = [view for view in found if view.last_failed_at is not None]

@@ -37,7 +37,7 @@ class Verb(StrEnum):
     """What the loop is to do with the row under the cursor."""
 
     PAUSE = "pause or resume"
-    RUN = "run now"
+    RUN = "run"
     CANCEL = "cancel"
     ARCHIVE = "archive"
     DELETE = "delete"
@@ -66,7 +66,32 @@ _VERBS = {
     Page.TASKS: {"r": Verb.RUN, "c": Verb.CANCEL, "a": Verb.ARCHIVE, "x": Verb.DELETE},
     Page.TASK: {"r": Verb.RUN, "c": Verb.CANCEL, "a": Verb.ARCHIVE, "x": Verb.DELETE},
 }
+_SENSELESS = {
+    TaskState.PENDING: {Verb.RUN, Verb.CANCEL},
+    TaskState.ACTIVE: {Verb.RUN, Verb.ARCHIVE, Verb.DELETE},
+    TaskState.SCHEDULED: {Verb.CANCEL},
+    TaskState.RETRY: {Verb.CANCEL},
+    TaskState.ARCHIVED: {Verb.CANCEL, Verb.ARCHIVE},
+    TaskState.COMPLETED: {Verb.CANCEL, Verb.ARCHIVE},
+    TaskState.AGGREGATING: {Verb.CANCEL},
+}
+"""What cannot be done to a task in this state."""
+
 _ASKS_FIRST = (Verb.DELETE, Verb.CANCEL)
+
+HELP = {
+    "↑ ↓, k j": "move; also Page Up, Page Down, Home, End",
+    "↵": "open the queue or the task",
+    "esc": "back",
+    "1 2 3, tab": "queues, workers, failures",
+    "← →, h l": "tasks of a queue: those in another state",
+    "p": "pause the queue, or let it go on",
+    "r": "run the task now, be it delayed, to be retried or dead",
+    "c": "cancel the task that runs; asks first",
+    "a": "archive the task: to the dead letters",
+    "x": "delete the task; asks first",
+    "q": "quit",
+}
 
 
 @dataclass
@@ -80,9 +105,15 @@ class State:
     task: Row | None = None
     message: str = ""
     asking: Act | None = None
+    helping: bool = False
     quit: bool = False
     rows: list[Row] = field(default_factory=list)
     _came_from: list[tuple[Page, int]] = field(default_factory=list)
+
+    @property
+    def subject(self) -> tuple[object, ...]:
+        """What the page is about; a picture of something else does not belong on it."""
+        return self.page, self.queue, self.task_state, self.task
 
     @property
     def row(self) -> Row | None:
@@ -103,13 +134,19 @@ class State:
         """The keys that do something here, with what they do."""
         if self.asking is not None:
             return {"y": f"yes, {self.asking.verb.value}", "other keys": "no"}
-        keys = {key: verb.value for key, verb in _VERBS[self.page].items()}
+        if self.helping:
+            return {"any key": "close"}
+        keys = {key: verb.value for key, verb in self._verbs().items()}
         if self.page is Page.TASKS:
             keys["← →"] = "state"
+        keys |= {"esc": "back"} if self._came_from else {"tab": "next page"}
         if self.page is not Page.TASK:
             keys["↵"] = "open"
-        keys |= {"esc": "back"} if self._came_from else {"tab": "next page"}
-        return keys | {"q": "quit"}
+        return keys | {"?": "help", "q": "quit"}
+
+    def _verbs(self) -> dict[str, Verb]:
+        senseless = _SENSELESS[self.task_state] if self.page is Page.TASKS else set()
+        return {key: verb for key, verb in _VERBS[self.page].items() if verb not in senseless}
 
     def press(self, key: str, page_size: int = 10) -> Act | None:
         """Take in a key; returns what is to be done, if anything is."""
@@ -117,7 +154,12 @@ class State:
         if self.asking is not None:
             asked, self.asking = self.asking, None
             return asked if key == "y" else None
+        if self.helping and key != "ctrl-c":
+            self.helping = False
+            return None
         match key:
+            case "?":
+                self.helping = True
             case "q" | "ctrl-c":
                 self.quit = True
             case "up" | "k":
@@ -150,7 +192,7 @@ class State:
         return None
 
     def _verb(self, key: str) -> Act | None:
-        verb, row = _VERBS[self.page].get(key), self.row
+        verb, row = self._verbs().get(key), self.row
         if verb is None or row is None:
             return None
         act = Act(verb, row)
