@@ -89,8 +89,8 @@ def doctor(session: Session, queues: tuple[str, ...], *, quick: bool, fix: bool,
     columns: list[Column[Check]] = [
         Column("RESULT", lambda check: check.result),
         Column("POINT", lambda check: check.point),
-        Column("DETAIL", lambda check: check.detail),
-        Column("TRY", lambda check: check.hint),
+        Column("DETAIL", lambda check: check.detail, flows=True),
+        Column("TRY", lambda check: check.hint, flows=True),
     ]
     session.out.rows("qd.doctor/2", "checks", checks, columns, asdict, empty="", more=more)
     problems = sum(check.result == PROBLEM for check in checks)

@@ -11,6 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from shutil import get_terminal_size
 from typing import Any, TypeVar
 
 import click
@@ -18,6 +19,7 @@ import click
 from qd.cli import render
 from qd.cli.frame import Flags
 from qd.cli.render import Cell, Column
+from qd.cli.table import lay_out
 
 T = TypeVar("T")
 
@@ -101,10 +103,11 @@ class Output:
             [render.for_people(column.value(item), self.now) for column in columns]
             for item in items
         ]
-        if self.terminal or self.color:
-            render.write_rich(sys.stdout, columns, rows, color=self.color)
-        else:
-            render.write_aligned(sys.stdout, columns, rows)
+        if not rows:
+            return
+        width = get_terminal_size().columns if self.terminal else None
+        for line in lay_out(columns, rows, width=width, color=self.color):
+            self._line(line)
 
     def say(self, text: str) -> None:
         """Say something to the person at the terminal, on stderr."""

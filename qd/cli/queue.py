@@ -51,16 +51,16 @@ def columns() -> list[Column[QueueView]]:
     return [
         Column("QUEUE", lambda view: view.name),
         Column("STATE", _state),
-        Column("PENDING", lambda view: view.pending),
-        Column("ACTIVE", lambda view: view.active),
-        Column("SCHEDULED", lambda view: view.scheduled),
+        Column("PENDING", lambda view: view.pending, short="PEND"),
+        Column("ACTIVE", lambda view: view.active, short="ACT"),
+        Column("SCHEDULED", lambda view: view.scheduled, short="SCHED"),
         Column("RETRY", lambda view: view.retry),
-        Column("ARCHIVED", lambda view: view.archived),
-        Column("COMPLETED", lambda view: view.completed),
-        Column("GROUPED", lambda view: view.aggregating),
-        Column("LATENCY", _latency),
+        Column("ARCHIVED", lambda view: view.archived, short="DEAD"),
+        Column("COMPLETED", lambda view: view.completed, short="DONE"),
+        Column("GROUPED", lambda view: view.aggregating, short="GROUP"),
+        Column("LATENCY", _latency, short="WAIT"),
         Column("TODAY", lambda view: view.processed),
-        Column("FAILED", lambda view: view.failed),
+        Column("FAILED", lambda view: view.failed, short="FAIL"),
     ]
 
 

@@ -1,60 +1,50 @@
 """
 Values as text: for people in tables, exact in plain output, never with control characters.
 
-What comes out of Redis was written by anybody. `printable` makes it harmless for a terminal;
-rich gets it as text, not as markup.
+What comes out of Redis was written by anybody. `printable` makes it harmless for a terminal.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Generic, TextIO, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 Cell = str | int | float | bool | datetime | timedelta | None
-
-_NARROW = 40
-"""Fewer columns than this are no terminal anybody reads a table on."""
-
-_LEGIBLE = 20
-"""Characters of a long text that are worth showing."""
 
 BEGINNING = 8
 """Characters of a made id that tell it from others, as good as always."""
 
 _MADE = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
-_STATE_STYLES = {
-    "active": "green",
-    "completed": "green",
-    "ok": "green",
-    "running": "green",
-    "retry": "yellow",
-    "paused": "yellow",
-    "warning": "yellow",
-    "archived": "red",
-    "problem": "red",
-    "poison": "bold red",
-}
-
 
 class Column(Generic[T]):
     """
     One column: its heading and how to get the value of a row.
 
-    `shrinks` marks long text that is cut first when the terminal is too narrow. `names` marks ids: if
-    nothing would be left of the text, those that were made are cut, to a beginning that commands take.
+    For terminals that are too narrow: `shrinks` marks long text that may be cut, `flows` text that may
+    be longer than a line, `names` ids, which are cut to a beginning that commands take; `short` is
+    another title.
     """
 
     def __init__(
-        self, title: str, value: Callable[[T], Cell], shrinks: bool = False, names: bool = False
+        self,
+        title: str,
+        value: Callable[[T], Cell],
+        *,
+        shrinks: bool = False,
+        names: bool = False,
+        flows: bool = False,
+        short: str = "",
     ) -> None:
         self.title = title
         self.value = value
         self.shrinks = shrinks
         self.names = names
+        self.flows = flows
+        self.short = short
 
 
 def printable(text: str) -> str:
@@ -155,73 +145,6 @@ def _json_default(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
-def _cut_names(
-    columns: Sequence[Column[T]], rows: Sequence[Sequence[str]], width: int
-) -> Sequence[Sequence[str]]:
-    """Cut made ids to beginnings that are unique in the table, if the rest would not fit else."""
-    cells = [[column.title for column in columns], *rows]
-    needed = 0
-    for column, texts in zip(columns, zip(*cells, strict=True), strict=True):
-        widest = max(map(len, texts))
-        needed += 2 + (min(widest, _LEGIBLE) if column.shrinks else widest)
-    if needed <= width:
-        return rows
-    cut = [list(row) for row in rows]
-    for place, column in enumerate(columns):
-        if column.names:
-            made = {row[place] for row in rows if is_made_id(row[place])}
-            size = BEGINNING
-            while len({one[:size] for one in made}) < len(made):
-                size += 1
-            for row in cut:
-                if row[place] in made:
-                    row[place] = f"{row[place][:size]}…"
-    return cut
-
-
 def is_made_id(text: str) -> bool:
     """Tell whether an id looks like those that are made where none is given: a UUID."""
     return _MADE.fullmatch(text) is not None
-
-
-def write_aligned(
-    file: TextIO, columns: Sequence[Column[T]], rows: Sequence[Sequence[str]]
-) -> None:
-    """Write a table whose columns line up; nothing is cut."""
-    titles = [column.title for column in columns]
-    widths = [max(map(len, texts)) for texts in zip(titles, *rows, strict=True)]
-    for row in (titles, *rows):
-        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        file.write("  ".join(cells).rstrip() + "\n")
-
-
-def write_rich(
-    file: TextIO, columns: Sequence[Column[T]], rows: Sequence[Sequence[str]], *, color: bool
-) -> None:
-    """Write a table for a terminal: in its width, with colour, long text cut."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(
-        file=file,
-        force_terminal=True,
-        no_color=False,
-        color_system="standard" if color else None,
-        highlight=False,
-    )
-    if not file.isatty():
-        console.width = 1000
-    console.width = max(console.width, _NARROW)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
-        # rich narrows the columns that may wrap first; their text is told to be cut instead.
-        table.add_column(Text(column.title), no_wrap=not column.shrinks)
-    for row in _cut_names(columns, rows, console.width):
-        table.add_row(
-            *(
-                Text(cell, style=_STATE_STYLES.get(cell, ""), no_wrap=True, overflow="ellipsis")
-                for cell in row
-            )
-        )
-    console.print(table)
