@@ -54,7 +54,7 @@ def make_handler(
     Return the handler for *target*: a function, or an object with `process_task(ctx, task)`.
 
     Raises:
-        UsageError: It is neither, or its signature cannot be served.
+        UsageError: It is neither, its signature cannot be served, or *retry* is no rule.
     """
     function = getattr(target, "process_task", target)
     if not callable(function):
@@ -66,6 +66,12 @@ def make_handler(
         raise UsageError(
             f"handler for {pattern!r} is the class {target.__name__}, not an object of it",
             hint=f"Create it first: {target.__name__}(...)",
+        )
+    if not (retry is None or isinstance(retry, RetryPolicy) or callable(retry)):
+        raise UsageError(
+            f"retry of {pattern!r} is {retry!r}, which is no rule for delays",
+            hint="Give a qd.RetryPolicy, such as qd.RetryPolicy(qd.RetryKind.FIXED, initial=300), "
+            "or a function of the retries used, the error and the task.",
         )
     return Handler(
         pattern=pattern,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -94,3 +95,10 @@ def test_what_cannot_be_called_is_refused_when_it_is_registered(target: Any, tex
         make_handler("email:send", target)
     assert "'email:send'" in str(caught.value)
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("retry", ["5m", 5, timedelta(minutes=5)], ids=str)
+def test_a_retry_rule_that_is_none_is_refused_where_it_is_written(retry: Any) -> None:
+    with pytest.raises(UsageError, match="no rule for delays") as refused:
+        make_handler("email:send", kinds.nothing, retry=retry)
+    assert "qd.RetryPolicy(" in refused.value.hint
