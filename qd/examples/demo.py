@@ -26,6 +26,8 @@ from typing import Any
 
 import click
 
+from qd.supervisor.linux import terminate_with_parent
+
 FOLDER = Path("demo-out")
 SHOP = FOLDER / "shop-out"
 LOG = FOLDER / "worker.log"
@@ -103,12 +105,16 @@ def report(task_id: str) -> None:
 
 @contextmanager
 def worker() -> Iterator[None]:
-    """A worker, ready for tasks; stopped with TERM at the end of the block."""
+    """A worker, ready for tasks; stopped with TERM at the end of the block, or of this program."""
     words = ["worker", "--app", "qd.examples.shop", "--processes", str(PROCESSES)]
     click.secho("$ " + " ".join(["qd", *words]) + " &", bold=True)
     with LOG.open("w") as log:
         process = subprocess.Popen(  # noqa: S603 - our own words
-            [str(QD), *words], cwd=FOLDER, env=_environment(), stderr=log
+            [str(QD), *words],
+            cwd=FOLDER,
+            env=_environment(),
+            stderr=log,
+            preexec_fn=terminate_with_parent,
         )
     try:
         wait_until(

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from qd.examples import demo
-from tests.support.procs import ROOT, Proc, running
+from tests.support.procs import ROOT, Proc, environment, running
 from tests.support.servers import RedisServer
 from tests.support.wait import eventually
 
@@ -190,6 +190,20 @@ def test_the_demo_ends_well_and_leaves_nothing_running(tmp_path: Path) -> None:
     # The server ends with its last user, a moment later.
     lock = tmp_path / "demo-out" / ".qd" / "server.lock"
     eventually(lambda: _unlocked(lock), within=10)
+
+
+def test_a_demo_that_is_killed_leaves_nothing_running(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "qd.examples.demo"]
+    env = environment()
+    lock = tmp_path / "demo-out" / ".qd" / "server.lock"
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+    ) as process:
+        # Orders are being worked on: the server is there, the workers as well.
+        eventually((tmp_path / "demo-out" / "shop-out" / "invoices").exists, within=40)
+        assert not _unlocked(lock)
+        process.kill()
+    eventually(lambda: _unlocked(lock), within=30)
 
 
 def test_the_demo_fails_if_something_is_not_as_expected(
