@@ -272,8 +272,8 @@ class App(DeclaresPolls):
         """
         Open *function*, a context manager, around every enqueue of this application.
 
-        It is called with the type of the task and the number of tasks (many in one call have the type
-        "many"), and yields headers that they get. Register it before the first enqueue.
+        It is called with the type of the task and the number of tasks ("many" where one call enqueues
+        several types), and yields headers that they get. Register it before the first enqueue.
         """
         self.enqueue_hook = function
         return function

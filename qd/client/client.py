@@ -148,7 +148,7 @@ class Client:
         """
         out: Outcomes = []
         rooms: list[tuple[int, Room]] = []
-        with self._wrapped(_SEVERAL, len(new)) as headers:
+        with self._wrapped_all(new) as headers:
             batches, sent = tee(self._batches_of(new, headers))
             replies = self._sync_link().execute_in_turn(batch.ops for batch in batches)
             for batch, answers in zip(sent, replies, strict=True):
@@ -164,7 +164,7 @@ class Client:
     async def aenqueue_many(self, new: Sequence[NewEnqueue]) -> list[TaskInfo | QdError]:
         """`enqueue_many` for coroutines."""
         out: list[TaskInfo | QdError] = []
-        with self._wrapped(_SEVERAL, len(new)) as headers:
+        with self._wrapped_all(new) as headers:
             for batch in self._batches_of(new, headers):
                 outcomes = await self._batcher().send_batch(batch)
                 room = self._room(batch, outcomes)
@@ -307,6 +307,12 @@ class Client:
 
     def _wrapped(self, task_type: str, count: int = 1) -> AbstractContextManager[Headers | None]:
         return _UNWRAPPED if self._around is None else self._around(task_type, count)
+
+    def _wrapped_all(self, new: Sequence[NewEnqueue]) -> AbstractContextManager[Headers | None]:
+        if self._around is None:
+            return _UNWRAPPED
+        types = {one.type for one in new}
+        return self._around(types.pop() if len(types) == 1 else _SEVERAL, len(new))
 
     def _batches_of(self, new: Sequence[NewEnqueue], headers: Headers | None) -> Iterator[Batch]:
         for start in range(0, len(new), _BATCH):

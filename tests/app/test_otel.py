@@ -108,6 +108,25 @@ def test_steering_is_no_error(make_app: MakeApp) -> None:
     assert run.attributes["qd.outcome"] == "Snooze"
 
 
+def test_whatever_way_a_task_is_enqueued_its_span_has_its_type(make_app: MakeApp) -> None:
+    one = traced(make_app)
+
+    @one.app.task("mail")
+    def mail(n: int) -> None: ...
+
+    mail.enqueue(1)
+    one.app.new_task("mail").payload({"n": 2}).enqueue()
+    one.app.client.enqueue("mail", {"n": 3})
+    one.app.client.enqueue_many([mail.new(4), mail.new(5)])
+    spans = one.wait("enqueue mail", 4)
+    assert [dict(span.attributes or {})["messaging.batch.message_count"] for span in spans] == [
+        1,
+        1,
+        1,
+        2,
+    ]
+
+
 def test_many_tasks_of_one_call_share_its_span(make_app: MakeApp) -> None:
     one = traced(make_app)
     one.app.client.enqueue_many([NewEnqueue("a"), NewEnqueue("b")])
