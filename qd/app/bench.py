@@ -252,7 +252,8 @@ class Bench:
         return Drained(
             tasks=max(finished, 1),
             seconds=took,
-            failed=queues.info(self._stored).failed_total - before.failed_total,
+            # Some more may have ended since the last look at them.
+            failed=min(queues.info(self._stored).failed_total - before.failed_total, finished),
             enqueue_rate=enqueue_rate,
             worker=spent.program / took / plan.processes,
             redis=None if redis is None or redis_now is None else (redis_now - redis) / took,

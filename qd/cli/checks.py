@@ -175,6 +175,8 @@ def check_workers(servers: Sequence[ServerView]) -> list[Check]:
 
 def check_types(waiting: Mapping[str, str], servers: Sequence[ServerView]) -> list[Check]:
     """Look for a handler for each type that waits; *waiting* maps types to the queue they wait in."""
+    if not servers:
+        return [Check("types", detail="not told: no worker process is alive")]
     told = [one.types for one in servers if one.types is not None]
     if not told or len(told) < len(servers):
         return [Check("types", detail="not told: Go servers do not publish their types")]

@@ -231,7 +231,7 @@ def _obstacles(facts: Diagnosis, now: datetime) -> Iterator[Reason]:
 def _running(facts: Diagnosis, now: datetime) -> Iterator[Reason]:
     task, run = facts.task, facts.running
     if run is not None:
-        since = "" if run.started is None else f", {relative(run.started, now)}"
+        since = "" if run.started is None else f", for {_elapsed(run.started, now)}"
         until = "" if run.deadline is None else f"; its deadline is {relative(run.deadline, now)}"
         yield Reason(
             "running",
@@ -248,6 +248,10 @@ def _running(facts: Diagnosis, now: datetime) -> Iterator[Reason]:
             "a Go server had it, 30 s after the end of the lease.",
             "qd doctor",
         )
+
+
+def _elapsed(since: datetime, now: datetime) -> str:
+    return rough(max((now - since).total_seconds(), 0.0))
 
 
 def _dead(facts: Diagnosis, now: datetime) -> Iterator[Reason]:

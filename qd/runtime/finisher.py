@@ -124,6 +124,12 @@ class Finisher:
         if self._writer is None:
             self._writer = self._start(self._write_all())
 
+    async def written(self) -> None:
+        """Wait until the outcomes there are now are in Redis, however long that takes."""
+        self._flush()
+        if self._writing:
+            await asyncio.wait(self._writing)
+
     async def drain(self, within: float) -> int:
         """Wait until all is written, at most *within* seconds; return how many are not."""
         until = self._loop.time() + within

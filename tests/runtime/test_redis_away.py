@@ -350,3 +350,80 @@ async def test_stopping_without_redis_takes_a_bounded_time(lab: Lab, server: Red
     finally:
         server.resume()
     assert lab.state(info.id) in ("active", "pending")
+
+
+async def test_a_worker_that_stops_gives_redis_its_time_to_come_back(
+    lab: Lab, server: RedisServer
+) -> None:
+    go = asyncio.Event()
+    runs: list[str] = []
+
+    @lab.app.task("ends", retention="1h")
+    async def ends(ctx: Context) -> None:
+        runs.append(ctx.task_id)
+        await go.wait()
+
+    worker = await lab.start()
+    ended = await lab.enqueue("ends", retention="1h")
+    await aeventually(lambda: len(runs) == 1)
+    lab.raw.save()
+    server.kill()
+    go.set()
+    await aeventually(lambda: worker.done == 1)
+    # Longer than the two seconds for the last outcomes.
+    stopping = asyncio.ensure_future(lab.stop(30))
+    done, _ = await asyncio.wait([stopping], timeout=3)
+    assert not done
+    server.start()
+    (server.folder / "dump.rdb").unlink()
+    await asyncio.wait_for(stopping, 20)
+    assert lab.state(ended.id) == "completed"
+    assert len(runs) == 1
+
+
+async def test_what_still_runs_is_put_back_when_redis_answers_a_moment_later(
+    lab: Lab, server: RedisServer
+) -> None:
+    started = asyncio.Event()
+
+    @lab.app.task("work")
+    async def work() -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    lab.configure(redis={"addrs": [lab.url], "call_timeout": "200ms"})
+    await lab.start()
+    info = await lab.enqueue("work")
+    await soon(started)
+    server.pause()
+    stopping = asyncio.ensure_future(lab.stop(0))
+    try:
+        # Until the first try to put it back has failed.
+        await asyncio.sleep(0.4)
+    finally:
+        server.resume()
+    await stopping
+    assert lab.state(info.id) == "pending"
+    assert not lab.raw.exists(keys.active(QUEUE), keys.lease(QUEUE))
+
+
+async def test_who_is_in_a_hurry_does_not_wait_for_redis(lab: Lab, server: RedisServer) -> None:
+    go = asyncio.Event()
+    started = asyncio.Event()
+
+    @lab.app.task("work", retention="1h")
+    async def work() -> None:
+        started.set()
+        await go.wait()
+
+    worker = await lab.start()
+    await lab.enqueue("work", retention="1h")
+    await soon(started)
+    server.kill()
+    go.set()
+    await aeventually(lambda: worker.done == 1)
+    stopping = asyncio.ensure_future(lab.stop(3600))
+    await asyncio.sleep(0)
+    await worker.hurry()
+    await asyncio.wait_for(stopping, 30)
+    server.start()
