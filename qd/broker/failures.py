@@ -7,6 +7,8 @@ library.
 
 from __future__ import annotations
 
+import re
+
 from msgspec import Struct
 
 from qd.broker.lean import exceptions
@@ -44,6 +46,10 @@ TABLE = (
 )
 
 
+_ADDRESS = re.compile(r"^Error -?\d+ connecting to \S+\. ")
+"""What the client library says first, and the message of qd says anyway."""
+
+
 def row_of(error: BaseException) -> Row | None:
     """Return the table's row for an error of the client library, if Redis sent it."""
     text = full_text(error).removeprefix("ERR ")
@@ -78,5 +84,5 @@ def translate(error: BaseException, step: str, where: str) -> BrokerError:
         return row.error(f"{step}: Redis at {where} says: {full_text(error)}", hint=row.hint)
     if is_answer(error):
         return BrokerRefused(f"{step}: Redis at {where} says: {full_text(error)}")
-    reason = str(error) or type(error).__name__
+    reason = _ADDRESS.sub("", str(error)) or type(error).__name__
     return BrokerUnavailable(f"{step}: no answer from Redis at {where}: {reason}")

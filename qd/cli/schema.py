@@ -77,7 +77,7 @@ def _show(session: Session, document: Document, rows: list[FieldRow]) -> None:
     columns: list[Column[FieldRow]] = [
         Column("FIELD", lambda row: row.place),
         Column("TYPE", lambda row: row.type),
-        Column("MEANING", lambda row: row.meaning),
+        Column("MEANING", lambda row: row.meaning, flows=True),
     ]
     session.out.rows("", "", rows, columns, lambda _: {}, empty="")
     if document.lines:

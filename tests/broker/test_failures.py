@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import redis
@@ -200,6 +201,14 @@ def test_a_key_of_another_type_is_refused(queue: Queue, raw: redis.Redis) -> Non
     raw.set(keys.pending("mail"), "x")
     with pytest.raises(BrokerRefused, match="WRONGTYPE"):
         queue.enqueue("t1")
+
+
+def test_a_server_that_is_not_there_is_named_once(tmp_path: Path) -> None:
+    endpoint = Endpoint(Topology.SINGLE, path=str(tmp_path / "nobody.sock"), call_timeout=1.0)
+    with pytest.raises(BrokerUnavailable) as caught:
+        open_link(endpoint).execute(ping())
+    assert str(caught.value).count("nobody.sock") == 1, caught.value
+    assert str(caught.value).endswith(": No such file or directory.")
 
 
 def _at(server: RedisServer) -> Endpoint:
