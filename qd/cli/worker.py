@@ -83,7 +83,7 @@ def worker(
             "log.format": flags["log_format"],
         },
     )
-    # Nothing of what is imported now is garbage; `run_worker` collects once, when all is there.
+    # Nothing of what is imported now is garbage; `run_worker` turns it on again, when all is there.
     gc.disable()
     from qd.app import run
 

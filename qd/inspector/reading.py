@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 from qd.broker.link import Link
 from qd.errors import TaskNotFound, UsageError, WrongState
@@ -16,6 +18,9 @@ from qd.protocol.ops import inspect, inspect_queues
 from qd.protocol.ops.inspect import Container, Cursor, Outlines, Stored
 from qd.protocol.ops.inspect_tasks import BATCH
 from qd.protocol.state import TaskState
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 _TASKS_PER_TRIP = 100
 _MESSAGES_PER_TRIP = 200
@@ -213,14 +218,12 @@ class TaskReader:
             yield from self._walk(source, offset=0, limit=size, batch=batch)
 
     def _scan(self, sources: Sequence[Container], cursor: Cursor, batch: int) -> Iterator[Glance]:
-        # Imported here: most commands read no page at all.
-        from concurrent.futures import Future, ThreadPoolExecutor
-
         def read(source: Container, cursor: Cursor, most: int) -> Outlines:
             step = inspect.read_outlines(source, cursor, limit=min(_GLANCES_PER_TRIP, most))
             return self._link.execute(step)
 
-        with ThreadPoolExecutor(1) as ahead:
+        with ExitStack() as closing:
+            ahead: ThreadPoolExecutor | None = None
             for source in sources:
                 left = self._link.execute(inspect.count(source))
                 page = read(source, cursor, min(batch, left)) if left > 0 else None
@@ -228,6 +231,11 @@ class TaskReader:
                     left -= len(page.rows)
                     following: Future[Outlines] | None = None
                     if left > 0:
+                        if ahead is None:
+                            # Here, because most of what is read is one page.
+                            from concurrent import futures
+
+                            ahead = closing.enter_context(futures.ThreadPoolExecutor(1))
                         following = ahead.submit(read, source, page.after(-1), left)
                     for index in range(len(page.rows)):
                         yield Glance(source, page, index)

@@ -125,16 +125,16 @@ class Finisher:
             self._writer = self._start(self._write_all())
 
     async def written(self) -> None:
-        """Wait until the outcomes there are now are in Redis, however long that takes."""
-        self._flush()
-        if self._writing:
+        """Wait until all outcomes are in Redis, however long that takes."""
+        while self._writing:
             await asyncio.wait(self._writing)
 
     async def drain(self, within: float) -> int:
         """Wait until all is written, at most *within* seconds; return how many are not."""
         until = self._loop.time() + within
-        if self._writing:
-            await asyncio.wait(self._writing, timeout=within)
+        # What could not be written at once goes on in a task of its own.
+        while self._writing and (left := until - self._loop.time()) > 0:
+            await asyncio.wait(self._writing, timeout=left)
         for task in self._writing:
             task.cancel()
         if self._flows is not None:
