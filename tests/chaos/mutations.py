@@ -98,8 +98,8 @@ MUTATIONS = (
     Mutation(
         "an outcome that could not be written is kept",
         "qd/runtime/finisher.py",
-        "                    left.append(batch)\n",
-        "                    pass\n",
+        "                left.append(batch)\n",
+        "                pass\n",
         f"{_AWAY}::test_an_outcome_waits_for_a_server_that_does_not_answer",
     ),
     Mutation(
