@@ -19,7 +19,6 @@ import click
 from qd.cli import render
 from qd.cli.frame import Flags
 from qd.cli.render import Cell, Column
-from qd.cli.table import lay_out
 
 T = TypeVar("T")
 
@@ -105,6 +104,9 @@ class Output:
         ]
         if not rows:
             return
+        # Not above: a page of help needs no table.
+        from qd.cli.table import lay_out
+
         width = get_terminal_size().columns if self.terminal else None
         for line in lay_out(columns, rows, width=width, color=self.color):
             self._line(line)

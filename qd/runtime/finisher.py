@@ -101,11 +101,13 @@ class Finisher:
     async def put_back(self, queue: str, runs: list[Run]) -> list[Run]:
         """
         Put tasks of one queue back at the head of its line, uncharged; returns those that are there.
+        Left alone are those that have ended: they have an outcome, which is on its way.
 
         Raises:
             BrokerError: Redis is away; some may be back, the others are still held.
         """
         written: list[Run] = []
+        runs = [run for run in runs if not run.ended]
         while runs:
             sent = [run.held for run in runs]
             step = endings.requeue(queue, self._owner, sent, now_ns=clock.now_ns())

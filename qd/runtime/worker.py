@@ -14,7 +14,7 @@ import math
 import os
 import random
 import uuid
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -25,7 +25,7 @@ from qd import birthmark, failpoint
 from qd.broker.async_link import AsyncLink
 from qd.broker.connect import open_async_link, open_link, open_node_link
 from qd.broker.endpoint import Endpoint, Topology
-from qd.errors import BrokerError, BrokerUnavailable, DecodeError
+from qd.errors import BrokerError, DecodeError
 from qd.handlers.context import Context
 from qd.handlers.middleware import Middleware
 from qd.handlers.moved import OnTransition
@@ -50,6 +50,7 @@ from qd.runtime.lease_clock import LeaseClock
 from qd.runtime.limits import TimeLimits
 from qd.runtime.listeners import Listener
 from qd.runtime.looks import Looks
+from qd.runtime.patience import Patience
 from qd.runtime.run import Run, Stop
 from qd.runtime.run_log import RunLog
 from qd.runtime.run_meter import RunMeter
@@ -72,9 +73,6 @@ _DRAIN = 2.0
 
 _LAST_TRIES = 1.0
 """Seconds of these in which what still runs is put back, should Redis be away."""
-
-_PAUSE = 0.1
-"""Seconds between two tries to put tasks back."""
 
 
 class WorkerOptions(Struct, frozen=True):
@@ -135,7 +133,7 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         self._run_log = RunLog(self._loop.call_soon)
         self._held = HeldTasks()
-        self._hurried = asyncio.Event()
+        self._patience = Patience()
         self._lease_clock = LeaseClock()
         # One for all that is asked about tasks: an ending and the next fetch go out in one piece.
         self._link = open_async_link(endpoint)
@@ -266,7 +264,7 @@ class Worker:
             await self._put_back(self._admission.take_waiting(), until)
         await self._put_back(self._executor.take_waiting(), until)
         if await self._executor.wait_idle(max(until - self._loop.time(), 0.0)):
-            await self._unless_hurried(self._finisher.written(), until)
+            await self._patience.wait(self._finisher.written(), until)
         else:
             await self._put_back(list(self._executor.running.values()), until + _LAST_TRIES)
         left = until + _DRAIN - self._loop.time()
@@ -282,17 +280,9 @@ class Worker:
 
     async def hurry(self) -> None:
         """While stopping: wait no longer, put back now what still runs."""
-        self._hurried.set()
+        self._patience.hurry()
         await self._put_back(list(self._executor.running.values()))
         self._executor.stop_waiting()
-
-    async def _unless_hurried(self, what: Coroutine[Any, Any, None], until: float) -> None:
-        """Do something until it is done, its time is over, or somebody is in a hurry."""
-        tasks = [asyncio.ensure_future(one) for one in (what, self._hurried.wait())]
-        left = max(until - self._loop.time(), 0.0)
-        await asyncio.wait(tasks, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-        for task in tasks:
-            task.cancel()
 
     async def _put_back(self, runs: list[Run], until: float = 0.0) -> None:
         """Put tasks back, with new tries until a time of the loop if Redis is away; then stop their code."""
@@ -304,7 +294,8 @@ class Worker:
         for queue, members in by_queue.items():
             failpoint.hit("requeue.before")
             try:
-                written = await self._requeue(queue, members, until)
+                step = partial(self._finisher.put_back, queue, members)
+                written = await self._patience.repeat(step, until)
                 if self._transitions is not None:
                     self._transitions.put_back(written)
                 for run in written:
@@ -315,22 +306,10 @@ class Worker:
                     len(members), queue, error,
                 )  # fmt: skip
             failpoint.hit("requeue.after")
-            # Those that have ended meanwhile have an outcome that is on its way.
             for run in (one for one in members if not one.ended):
                 self._executor.stop_run(run, Stop.PUT_BACK)
                 self._leave_behind(run)
                 self._held.discard(run)
-
-    async def _requeue(self, queue: str, members: list[Run], until: float) -> list[Run]:
-        while True:
-            try:
-                return await self._finisher.put_back(
-                    queue, [one for one in members if not one.ended]
-                )
-            except BrokerUnavailable:
-                if self._hurried.is_set() or self._loop.time() >= until:
-                    raise
-            await self._unless_hurried(asyncio.sleep(_PAUSE), until)
 
     # --- what the parts tell each other ---
 
