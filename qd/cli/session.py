@@ -68,9 +68,6 @@ class Session:
     @cached_property
     def connection(self) -> Connection:
         """Knows where Redis is; starts the private server if none is configured."""
-        from qd.broker.unmetered import import_library
-
-        import_library()
         from qd.app.connection import Connection
 
         user = person() if self.settings.timeline.keep else ""
