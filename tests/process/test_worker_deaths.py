@@ -227,8 +227,8 @@ def test_redis_silent_under_load_costs_nothing_but_time(daemon: Daemon) -> None:
     ids = [daemon.enqueue("slow", {"seconds": 0.05}) for _ in range(200)]
     daemon.wait_for("end", count=20)
     daemon.server.pause()
-    proc.err.wait("outcomes wait to be written")
-    proc.err.wait("waiting for Redis")
+    for said in ("outcomes wait to be written", "waiting for Redis"):  # in any order
+        eventually(lambda said=said: proc.err.all(said))
     daemon.server.resume()
     for task_id in ids:
         assert daemon.settled(task_id, 30) == ""
