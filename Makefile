@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
-JOBS ?= 2
+JOBS ?= 3
 # Each process of the tests would compile them and qd anew.
 unexport PYTHONDONTWRITEBYTECODE
 

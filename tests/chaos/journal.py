@@ -59,7 +59,9 @@ class Journal:
         """All events so far, in the order in which they were written."""
         if not self.path.exists():
             return []
-        lines = (line.split(" ") for line in self.path.read_text().splitlines())
+        # The last line may be on its way: a write that crosses a page is seen in two steps.
+        whole, _, _ = self.path.read_text().rpartition("\n")
+        lines = (line.split(" ") for line in whole.splitlines())
         return [
             Event(float(at), what, task_id, int(pid), int(retried))
             for at, what, task_id, pid, retried in lines

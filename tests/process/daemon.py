@@ -90,7 +90,9 @@ class Daemon:
         """What the handlers have noted so far."""
         if not self.journal.exists():
             return []
-        lines = (line.split() for line in self.journal.read_text().splitlines())
+        # The last line may be on its way: a write that crosses a page is seen in two steps.
+        whole, _, _ = self.journal.read_text().rpartition("\n")
+        lines = (line.split() for line in whole.splitlines())
         events = [Event(w, t, i, int(p), int(a)) for w, t, i, p, a in lines]
         return [one for one in events if what in ("", one.what) and task_id in ("", one.id)]
 

@@ -193,6 +193,8 @@ def test_what_died_all_at_once_is_handed_back_by_the_next_start(daemon: Daemon, 
         for pid in (proc.pid, *below):
             os.kill(pid, number)
     proc.wait()
+    for pid in below:
+        wait_until_gone(pid, 30)
     # However long its application takes to be imported.
     again = daemon.command("worker", "--app", "tests.process.apps.imports_late", *flags)
     eventually(lambda: {daemon.state(one) for one in ids} == {"pending"}, 30)
