@@ -14,9 +14,10 @@ from collections.abc import Iterator
 
 _ENTRIES = 512
 _NAME = 256
-_NAMES_AT = 8 * _ENTRIES
-_OVER = -1.0
-"""Stands for the moment of an entry that was used and is free again."""
+_NAMES_AT = 8 * (_ENTRIES + 1)
+_FREE = 0.0
+_ENDED = _ENTRIES
+"""Place behind the moments: 1 as soon as a task is over. Entries cannot tell, for they are used again."""
 
 
 class RunningTable:
@@ -55,7 +56,8 @@ class RunningTable:
             return
         if self._as_well:
             self._take_again(name)
-        self._moments[entry] = _OVER
+        self._moments[entry] = _FREE
+        self._moments[_ENDED] = 1.0
         self._free.append(entry)
 
     def _take_again(self, name: str) -> None:
@@ -81,14 +83,14 @@ class RunningTable:
     @property
     def any_ended(self) -> bool:
         """True if a task has run here and is over."""
-        return _OVER in self._moments.tolist()
+        return self._moments[_ENDED] > 0
 
     def close(self) -> None:
         self._moments.release()
         self._memory.close()
 
     def _entries(self) -> Iterator[tuple[int, float]]:
-        for entry, until in enumerate(self._moments.tolist()):
+        for entry, until in enumerate(self._moments[:_ENDED].tolist()):
             if until > 0:
                 yield entry, until
 

@@ -45,6 +45,16 @@ def test_it_tells_whether_any_task_came_to_its_end(table: RunningTable) -> None:
     assert table.any_ended
 
 
+def test_that_a_task_came_to_its_end_is_known_while_the_next_has_its_place(
+    table: RunningTable,
+) -> None:
+    table.start("first", 1.0)
+    table.end("first")
+    table.start("second", 1.0)
+    assert table.any_ended
+    assert table.read() == ["second"]
+
+
 def test_what_does_not_fit_is_left_out(table: RunningTable) -> None:
     table.start("x" * 255, 5.0)
     table.start("y" * 256, 5.0)
