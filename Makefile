@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin
-JOBS ?= 3
+JOBS ?= 2
 # Each process of the tests would compile them and qd anew.
 unexport PYTHONDONTWRITEBYTECODE
 
