@@ -185,7 +185,7 @@ MUTATIONS = (
         "leases last by the clock of Redis",
         "qd/runtime/lease_clock.py",
         "        self._offset = now - _ticks()\n",
-        "        self._offset = time.time() - _ticks()\n",
+        "        self._offset = clock.now() - _ticks()\n",
         "tests/runtime/test_leases.py"
         "::test_a_lease_ends_by_the_clock_of_redis_whatever_the_time_is_here",
     ),

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from qd import clock
 from qd.errors import BrokerUnavailable
 from qd.handlers.handler import make_handler
 from qd.handlers.retries import RetryRules
@@ -299,7 +300,7 @@ async def test_a_host_whose_clock_is_fast_takes_no_leases_away(
     right = time.time()
     await lab.take(lease_until=right + 15, count=1)
     await lab.take(lease_until=right - 1, count=1)
-    monkeypatch.setattr(time, "time", lambda: right + 3600)
+    monkeypatch.setattr(clock, "now", lambda: right + 3600)
     await recoverer(lab)._look()
     assert lab.state(lives) == "active"
     assert lab.state(lost) == "pending"

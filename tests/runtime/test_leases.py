@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from qd import clock
 from qd.protocol import keys
 from qd.protocol.constants import LEASE
 from tests.chaos.relay import Loss, Relay
@@ -29,7 +30,9 @@ async def test_a_lease_ends_by_the_clock_of_redis_whatever_the_time_is_here(
         await go.wait()
 
     def set_clock() -> None:
-        monkeypatch.setattr(time, "time", lambda: right() + wrong_by)
+        monkeypatch.setattr(clock, "now", lambda: right() + wrong_by)
+        monkeypatch.setattr(clock, "now_ns", lambda: int((right() + wrong_by) * 10**9))
+        monkeypatch.setattr(clock, "running", lambda: right() + wrong_by)
 
     def rest() -> float:
         return float(lab.raw.zscore(keys.lease(QUEUE), info.id)) - right()
