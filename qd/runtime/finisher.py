@@ -42,7 +42,9 @@ _HEEDFUL = (Action.COMPLETE, Action.RETRY, Action.ARCHIVE)
 """How a poll may end, of which somebody may have said meanwhile that it is done."""
 
 _ENDS_OF_LINKS = (Action.COMPLETE, Action.ARCHIVE, Action.REVOKE)
-_LONGEST_BACKOFF = 1.0
+
+_LONGEST_BACKOFF = 0.4
+"""Seconds between two tries at most: an outcome is in Redis half a second after that is back."""
 
 Ended = tuple[Run, Ending]
 Lane = tuple[str, Action, bool]
