@@ -76,6 +76,15 @@ def width_of(text: str) -> int:
     return cell_len(text)
 
 
+def cut(text: str, room: int) -> str:
+    """Return as much of a text as there is room for; an ellipsis stands for what is missing."""
+    if width_of(text) <= room:
+        return text
+    from rich.cells import set_cell_size
+
+    return set_cell_size(text, room - 1) + "…"
+
+
 class _Strip(Struct, frozen=True):
     """A column with its cells, as far as they are shown."""
 
@@ -153,17 +162,9 @@ def _cut_texts(line: Sequence[_Strip], width: int) -> Sequence[_Strip]:
         limits[max(cuttable, key=limits.__getitem__)] -= 1
         excess -= 1
     return [
-        replace(one, cells=[_fit(cell, limit) for cell in one.cells]) if limit < one.width else one
+        replace(one, cells=[cut(cell, limit) for cell in one.cells]) if limit < one.width else one
         for one, limit in zip(line, limits, strict=True)
     ]
-
-
-def _fit(text: str, room: int) -> str:
-    if width_of(text) <= room:
-        return text
-    from rich.cells import set_cell_size
-
-    return set_cell_size(text, room - 1) + "…"
 
 
 def _row(lines: Sequence[Sequence[_Strip]], number: int | None, *, color: bool) -> Iterator[str]:

@@ -14,6 +14,7 @@ from qd.cli.dash.picture import Picture
 from qd.cli.dash.rates import Rates
 from qd.cli.dash.state import HELP, STATES, TABS, Page, State
 from qd.cli.render import for_people, printable, rough
+from qd.cli.table import cut
 from qd.cli.tasktext import content, first_line, since_when, state_of
 from qd.inspector.views import QueueView, ServerView, TaskView
 
@@ -161,20 +162,13 @@ def _table(
     for number, row in enumerate(cells):
         line = Text(style="bold" if not number else "", no_wrap=True)
         for cell, room in zip(row, widths, strict=False):
-            line.append(_fit(cell, room), style=_STYLES.get(cell, ""))
+            line.append(set_cell_size(cut(cell, room), room), style=_STYLES.get(cell, ""))
             line.append(" " * _GAP)
         line.truncate(width)
         if cursor is not None and number == cursor + 1:
             line.stylize(_CURSOR)
         lines.append(line)
     return lines
-
-
-def _fit(text: str, room: int) -> str:
-    """Cut or fill to this many columns; letters of some languages take two."""
-    if cell_len(text) <= room:
-        return set_cell_size(text, room)
-    return set_cell_size(text, room - 1) + "…"
 
 
 def _list(

@@ -2,9 +2,6 @@
 -- a score it wrote itself. `lease` is that score, or `low..high` if it is one of these, an answer being lost.
 -- Answers: 1 mine, 0 gone (the task no longer exists), -1 stale (it is somebody else's now).
 local function lease_scores(lease, ids)
-  if #ids > 0 and #ids <= 500 then
-    return redis.call('ZMSCORE', lease, unpack(ids))
-  end
   local scores = {}
   for from = 1, #ids, 500 do
     local part = redis.call('ZMSCORE', lease, unpack(ids, from, math.min(from + 499, #ids)))
