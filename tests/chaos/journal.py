@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.support.lines import whole_lines
+
 ENV = "CHAOS_JOURNAL"
 
 _open: dict[int, int] = {}
@@ -57,11 +59,7 @@ class Journal:
 
     def events(self) -> list[Event]:
         """All events so far, in the order in which they were written."""
-        if not self.path.exists():
-            return []
-        # The last line may be on its way: a write that crosses a page is seen in two steps.
-        whole, _, _ = self.path.read_text().rpartition("\n")
-        lines = (line.split(" ") for line in whole.splitlines())
+        lines = (line.split(" ") for line in whole_lines(self.path))
         return [
             Event(float(at), what, task_id, int(pid), int(retried))
             for at, what, task_id, pid, retried in lines

@@ -14,6 +14,7 @@ from qd.app.app import App
 from qd.inspector.inspector import Inspector
 from qd.protocol import codec, keys
 from qd.protocol.message import ServerInfo
+from tests.support.lines import whole_lines
 from tests.support.procs import Proc, children_of, running
 from tests.support.servers import RedisServer
 from tests.support.wait import eventually
@@ -88,11 +89,7 @@ class Daemon:
 
     def events(self, what: str = "", task_id: str = "") -> list[Event]:
         """What the handlers have noted so far."""
-        if not self.journal.exists():
-            return []
-        # The last line may be on its way: a write that crosses a page is seen in two steps.
-        whole, _, _ = self.journal.read_text().rpartition("\n")
-        lines = (line.split() for line in whole.splitlines())
+        lines = (line.split() for line in whole_lines(self.journal))
         events = [Event(w, t, i, int(p), int(a)) for w, t, i, p, a in lines]
         return [one for one in events if what in ("", one.what) and task_id in ("", one.id)]
 
